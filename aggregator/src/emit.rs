@@ -1,0 +1,39 @@
+//! The way in for events of our own processes: a bounded channel that never blocks its producer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+
+use crate::event::Event;
+
+/// Events that may wait for the spool's writer. Past it they are counted as lost: the mail path and the
+/// paging path never wait for their own story to be written down.
+pub const CHANNEL_EVENTS: usize = 16_384;
+
+/// Where a process puts its events. Cheap to clone; [`emit`](Self::emit) never blocks and never fails.
+#[derive(Debug, Clone)]
+pub struct Emitter {
+    sender: mpsc::Sender<Event>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Emitter {
+    /// An emitter and the end that the spool's writer (or a test) reads.
+    pub fn channel() -> (Self, mpsc::Receiver<Event>) {
+        let (sender, receiver) = mpsc::channel(CHANNEL_EVENTS);
+        (Self { sender, lost: Arc::default() }, receiver)
+    }
+
+    /// Hands an event over. The common columns that are empty are filled in by the spool.
+    pub fn emit(&self, event: impl Into<Event>) {
+        if self.sender.try_send(event.into()).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many events found the channel full or closed since the process began.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}

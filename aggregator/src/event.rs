@@ -1,0 +1,31 @@
+//! The event vocabulary: what a row is.
+//!
+//! Every table of the public contract is one struct, declared once with [`row!`]: its columns, its
+//! JSON, its ClickHouse Native block all follow from that declaration. An [`Event`] is one row of any
+//! table. Nothing here reads a clock, a socket or a disk.
+
+mod cell;
+mod host;
+mod incident;
+mod mail;
+mod probe;
+mod report;
+mod row;
+mod session;
+
+pub use cell::{Address, Cell, EventId, Scores, Time, put_text, put_varint};
+pub use host::{QueueSample, RawLine, ResourceSample};
+pub use incident::{EvidenceRow, IncidentRow, PageRow, PageState, RemedyRow, RemedyState};
+pub use mail::{Delivery, DeliveryOutcome, Reception, ReceptionVerdict};
+pub use probe::{ProbeOutcome, ProbeRun, ProbeStep, StepResult, VerdictRow, VerdictState};
+pub use report::{BlocklistHit, Complaint, DmarcRow, PostureCheck, TlsRptRow};
+pub use row::{Row, Stamp};
+pub use session::{AuthEvent, Session};
+
+use row::{events, row, word};
+
+events! {
+    Reception, Delivery, Session, AuthEvent, QueueSample, ResourceSample, RawLine,
+    ProbeRun, ProbeStep, VerdictRow, IncidentRow, PageRow, RemedyRow, EvidenceRow,
+    DmarcRow, TlsRptRow, Complaint, BlocklistHit, PostureCheck,
+}

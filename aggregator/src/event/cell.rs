@@ -1,0 +1,306 @@
+//! One value of one column: its ClickHouse type, its Native encoding, whether it is known.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A value that can stand in a column.
+pub trait Cell: Sized {
+    /// The type as sent in a Native block. LowCardinality columns are sent as `String`: the engine
+    /// converts them faster than it reads a dictionary of ours.
+    const TYPE: &'static str;
+
+    /// Appends the value to a Native column.
+    fn write(&self, out: &mut Vec<u8>);
+
+    /// Whether nothing is known: such a cell is left out of JSON, and is the type's default in a table.
+    fn is_unknown(&self) -> bool {
+        false
+    }
+
+    /// Appends a whole Native column.
+    fn write_column<'a>(cells: impl Iterator<Item = &'a Self> + Clone, out: &mut Vec<u8>)
+    where
+        Self: 'a,
+    {
+        for cell in cells {
+            cell.write(out);
+        }
+    }
+}
+
+/// Appends an unsigned LEB128 number, ClickHouse's `VarUInt`.
+pub fn put_varint(mut n: u64, out: &mut Vec<u8>) {
+    while n >= 0x80 {
+        out.push((n as u8 & 0x7f) | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+/// Appends a length-prefixed string.
+pub fn put_text(text: &str, out: &mut Vec<u8>) {
+    put_varint(text.len() as u64, out);
+    out.extend_from_slice(text.as_bytes());
+}
+
+impl Cell for String {
+    const TYPE: &'static str = "String";
+    fn write(&self, out: &mut Vec<u8>) {
+        put_text(self, out);
+    }
+    fn is_unknown(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+macro_rules! number {
+    ($($rust:ty => $clickhouse:literal),* $(,)?) => {$(
+        impl Cell for $rust {
+            const TYPE: &'static str = $clickhouse;
+            fn write(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+number!(u8 => "UInt8", u16 => "UInt16", u32 => "UInt32", u64 => "UInt64", i64 => "Int64", f32 => "Float32", f64 => "Float64");
+
+impl Cell for bool {
+    const TYPE: &'static str = "UInt8";
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+}
+
+impl<T: Cell + Default> Cell for Option<T> {
+    const TYPE: &'static str = T::TYPE;
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(value) => value.write(out),
+            None => T::default().write(out),
+        }
+    }
+    fn is_unknown(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// An instant: microseconds since 1970-01-01T00:00:00Z. JSON: RFC 3339 in UTC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// Now, by this machine's clock. Only drivers call this.
+    pub fn now() -> Self {
+        Utc::now().into()
+    }
+    /// As chrono's type. Instants beyond chrono's range become the epoch.
+    pub fn to_utc(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.0).unwrap_or_default()
+    }
+    /// Whole seconds since the epoch, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+    /// From whole seconds since the epoch.
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1_000_000))
+    }
+    /// Days since the epoch: the partition of most tables.
+    pub fn day(self) -> i64 {
+        self.0.div_euclid(86_400_000_000)
+    }
+    /// Milliseconds from `earlier` to this instant; 0 when the clock went backwards.
+    pub fn millis_since(self, earlier: Time) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0) / 1_000).unwrap_or(0)
+    }
+    /// This instant moved by some milliseconds.
+    pub fn plus_millis(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis.saturating_mul(1_000)))
+    }
+}
+
+impl From<DateTime<Utc>> for Time {
+    fn from(at: DateTime<Utc>) -> Self {
+        Self(at.timestamp_micros())
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_utc().to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl FromStr for Time {
+    type Err = chrono::ParseError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(DateTime::parse_from_rfc3339(text)?.with_timezone(&Utc).into())
+    }
+}
+
+impl Cell for Time {
+    const TYPE: &'static str = "DateTime64(6, 'UTC')";
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_le_bytes());
+    }
+}
+
+/// The identity of an event: a hash of (node, source fingerprint, offset), or of our own process's
+/// epoch and sequence. JSON: a decimal string, because JSON numbers end at 2^53.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(pub u128);
+
+impl EventId {
+    /// The identity of the event that `parts`, in this order, describe.
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        let mut bytes = [0; 16];
+        hasher.finalize_xof().fill(&mut bytes);
+        Self(u128::from_le_bytes(bytes))
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl Cell for EventId {
+    const TYPE: &'static str = "UInt128";
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_le_bytes());
+    }
+    fn is_unknown(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// An IP address. In a table: IPv6, with IPv4 mapped (`::ffff:192.0.2.1`). JSON: the plain form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(pub IpAddr);
+
+impl Default for Address {
+    fn default() -> Self {
+        Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.to_canonical().fmt(f)
+    }
+}
+
+impl FromStr for Address {
+    type Err = std::net::AddrParseError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(|ip: IpAddr| Self(ip.to_canonical()))
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        Self(ip.to_canonical())
+    }
+}
+
+impl Cell for Address {
+    const TYPE: &'static str = "IPv6";
+    fn write(&self, out: &mut Vec<u8>) {
+        let v6 = match self.0 {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        };
+        out.extend_from_slice(&v6.octets());
+    }
+}
+
+macro_rules! text_serde {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+text_serde!(Time, EventId, Address);
+
+/// Named scores, for example a spam filter's symbols.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scores(pub BTreeMap<String, f32>);
+
+impl Cell for Scores {
+    const TYPE: &'static str = "Map(String, Float32)";
+    fn write(&self, out: &mut Vec<u8>) {
+        Self::write_column(std::iter::once(self), out);
+    }
+    fn is_unknown(&self) -> bool {
+        self.0.is_empty()
+    }
+    fn write_column<'a>(cells: impl Iterator<Item = &'a Self> + Clone, out: &mut Vec<u8>) {
+        let mut end = 0_u64;
+        for cell in cells.clone() {
+            end += cell.0.len() as u64;
+            out.extend_from_slice(&end.to_le_bytes());
+        }
+        for key in cells.clone().flat_map(|cell| cell.0.keys()) {
+            put_text(key, out);
+        }
+        for value in cells.flat_map(|cell| cell.0.values()) {
+            value.write(out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_address_is_mapped_in_tables_and_plain_in_json() {
+        let address: Address = "192.0.2.1".parse().unwrap();
+        let mut column = Vec::new();
+        address.write(&mut column);
+        assert_eq!(column, "::ffff:192.0.2.1".parse::<Ipv6Addr>().unwrap().octets());
+        assert_eq!(serde_json::to_string(&address).unwrap(), "\"192.0.2.1\"");
+    }
+
+    #[test]
+    fn time_round_trips_through_rfc_3339() {
+        let time = Time(1_795_342_608_000_123);
+        let json = serde_json::to_string(&time).unwrap();
+        assert_eq!(json, "\"2026-11-22T09:36:48.000123Z\"");
+        assert_eq!(serde_json::from_str::<Time>(&json).unwrap(), time);
+    }
+
+    #[test]
+    fn identity_depends_on_where_parts_end() {
+        assert_ne!(EventId::of(&[b"ab", b"c"]), EventId::of(&[b"a", b"bc"]));
+    }
+}

@@ -1,0 +1,9 @@
+//! Watchers: check kinds, their schedule, observations, quorum verdicts, the arithmetic of uptime.
+//!
+//! **In**: targets and checks of the configuration, the network, observations of the other watchers.
+//! **Out**: observations, verdicts, a status that the pages show, events.
+//! **Must not know**: how people are paged, how a service is restarted, where ClickHouse is.
+
+pub mod judgement;
+pub mod observation;
+pub mod status;

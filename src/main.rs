@@ -1,0 +1,2 @@
+//! varde
+fn main() {}
