@@ -2,3 +2,5 @@
 //!
 //! **In**: judgements of the watcher, acknowledgements of people. **Out**: pages, orders to the node, events.
 //! **Must not know**: how a probe works, ClickHouse, the pages of the web crate.
+
+pub mod view;
