@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod head;
+pub mod text;
 
 use clock::Clock;
 
