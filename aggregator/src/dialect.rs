@@ -4,7 +4,9 @@
 //! says of every line whether it knows it. What a line does not say is absent from its event, never guessed.
 
 pub mod clock;
+mod exim;
 pub mod head;
+pub mod recent;
 pub mod text;
 
 use clock::Clock;
@@ -43,7 +45,7 @@ pub struct Entry {
 }
 
 /// Every dialect.
-pub const DIALECTS: &[Entry] = &[];
+pub const DIALECTS: &[Entry] = &[exim::ENTRY];
 
 /// The dialect of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {

@@ -32,10 +32,10 @@ pub fn split<'a>(line: &'a str, clock: &Clock) -> Option<Head<'a>> {
         return json(line, clock);
     }
     let line = priority(line);
-    if let Some(rest) = line.strip_prefix("1 ") {
-        if let Some(head) = rfc5424(rest) {
-            return Some(head);
-        }
+    if let Some(rest) = line.strip_prefix("1 ")
+        && let Some(head) = rfc5424(rest)
+    {
+        return Some(head);
     }
     let (time, rest) = time(line, clock)?;
     Some(tagged(time, rest))
