@@ -4,6 +4,8 @@
 //! **Out**: observations, verdicts, a status that the pages show, events.
 //! **Must not know**: how people are paged, how a service is restarted, where ClickHouse is.
 
+pub mod conversation;
 pub mod judgement;
+pub mod kind;
 pub mod observation;
 pub mod status;
