@@ -4,6 +4,11 @@
 //! **Out**: observations, verdicts, a status that the pages show, events.
 //! **Must not know**: how people are paged, how a service is restarted, where ClickHouse is.
 
+pub mod config;
 pub mod judgement;
+pub mod keys;
+pub mod maintenance;
 pub mod observation;
 pub mod status;
+
+pub use config::Config;
