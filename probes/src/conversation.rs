@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub use fault::{Class, Fault, printable};
+pub(crate) use tls::client_config;
 pub use tls::{Certificate, Tls};
 
 /// The longest line that is read; RFC 5321 asks for 512, RFC 1939 too, and servers exceed it in capabilities.
@@ -38,6 +39,11 @@ impl Heard {
     /// Octets so far.
     pub fn octets(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// More has come.
+    pub fn add(&self, octets: usize) {
+        self.0.fetch_add(octets as u64, Ordering::Relaxed);
     }
 }
 
@@ -166,12 +172,15 @@ impl Conversation {
             let half = match self.buffer.len() {
                 0 => "the peer closed the connection".to_owned(),
                 _ => {
-                    format!("the peer closed the connection after {:?}", printable(&String::from_utf8_lossy(&self.buffer)))
+                    format!(
+                        "the peer closed the connection after {:?}",
+                        printable(&String::from_utf8_lossy(&self.buffer))
+                    )
                 }
             };
             return Err(Fault::new(Class::Closed, half));
         }
-        self.heard.0.fetch_add(read as u64, Ordering::Relaxed);
+        self.heard.add(read);
         Ok(())
     }
 

@@ -81,9 +81,11 @@ pub(crate) async fn client_config(trust: Option<&Path>) -> Result<Arc<ClientConf
         return Ok(SYSTEM.get_or_init(|| config).clone());
     };
     // Read at each run, so that a renewed root counts at once.
-    let unusable = |why: String| Fault::new(Class::Config, format!("the root certificates in {}: {why}", path.display()));
+    let unusable =
+        |why: String| Fault::new(Class::Config, format!("the root certificates in {}: {why}", path.display()));
     let pem = tokio::fs::read(path).await.map_err(|error| unusable(error.to_string()))?;
-    let roots: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| unusable(error.to_string()))?;
+    let roots: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| unusable(error.to_string()))?;
     if roots.is_empty() {
         return Err(unusable("the file holds none".to_owned()));
     }
