@@ -9,6 +9,9 @@ pub mod judgement;
 pub mod keys;
 pub mod maintenance;
 pub mod observation;
+pub mod replay;
 pub mod status;
+pub mod uptime;
+pub mod verdict;
 
 pub use config::Config;
