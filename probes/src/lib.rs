@@ -11,6 +11,9 @@ pub mod keys;
 pub mod kind;
 pub mod maintenance;
 pub mod observation;
+pub mod replay;
 pub mod status;
+pub mod uptime;
+pub mod verdict;
 
 pub use config::Config;
