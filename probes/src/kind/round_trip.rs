@@ -18,8 +18,8 @@ use crate::conversation::{Class, Fault};
 use mailbox::Arrival;
 use message::Letter;
 
-/// A message that has not come by then is missing.
-const RECEIVE_LIMIT: Duration = Duration::from_secs(30);
+/// A message that has not come after so many times the objective is missing: 30 s with the objective of 5 s.
+const RECEIVE_PATIENCE: u32 = 6;
 /// Messages that POP3 is asked for, from the newest.
 const POP3_LOOK_BACK: u64 = 30;
 
@@ -146,10 +146,11 @@ impl Trip<'_> {
         imap: &mut Imap,
         steps: &mut Steps,
     ) -> Result<(Letter, Arrival), Stop> {
-        let limit = RECEIVE_LIMIT + self.probe.timeout() * 2;
-        let work = mailbox::await_message(imap, &letter.subject, RECEIVE_LIMIT, self.probe.timeout());
+        let timeout = self.probe.timeout();
+        let limit = self.probe.cx.receive_objective * RECEIVE_PATIENCE;
+        let work = mailbox::await_message(imap, &letter.subject, limit, timeout);
         let doing = format!("waiting for the message in the mailbox at {}", self.imap.place());
-        let arrival = steps.run_within(limit, step, doing, work).await?;
+        let arrival = steps.run_within(limit + timeout * 3, step, doing, work).await?;
         if arrival.is_spam() {
             steps.note(format!("it was put into {}", arrival.folder));
         }
