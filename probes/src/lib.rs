@@ -4,6 +4,16 @@
 //! **Out**: observations, verdicts, a status that the pages show, events.
 //! **Must not know**: how people are paged, how a service is restarted, where ClickHouse is.
 
+pub mod config;
+pub mod conversation;
 pub mod judgement;
+pub mod keys;
+pub mod kind;
+pub mod maintenance;
 pub mod observation;
+pub mod replay;
 pub mod status;
+pub mod uptime;
+pub mod verdict;
+
+pub use config::Config;
