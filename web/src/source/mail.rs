@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aggregator::clickhouse::Client;
+use aggregator::clickhouse::{Client, Error};
 use aggregator::event::Time;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -85,7 +85,7 @@ pub async fn run(client: Client, zone: Tz, sender: watch::Sender<Mail>, shutdown
                 sender.send_replace(Mail { figures: Some(figures), failure: None });
                 continue;
             }
-            Ok(Err(error)) => error.to_string(),
+            Ok(Err(error)) => in_words(&error),
             Err(_) => "ClickHouse did not answer within 8 s".to_owned(),
         };
         sender.send_modify(|mail| {
@@ -97,7 +97,17 @@ pub async fn run(client: Client, zone: Tz, sender: watch::Sender<Mail>, shutdown
     }
 }
 
-async fn ask(client: &Client, now: Time, zone: Tz) -> Result<Figures, aggregator::clickhouse::Error> {
+/// Without the URL of the question, which says nothing to a person.
+fn in_words(error: &Error) -> String {
+    match error {
+        Error::Unreachable { url, .. } => {
+            ["ClickHouse at ", url, " cannot be reached; is varde aggregate, or the server, running there?"].concat()
+        }
+        Error::Refused { .. } | Error::Answer(_) => error.to_string(),
+    }
+}
+
+async fn ask(client: &Client, now: Time, zone: Tz) -> Result<Figures, Error> {
     let today = midnight(now, zone).0.to_string();
     let recent = now.plus_millis(-SAMPLES_MS).0.to_string();
     let today = [("since_us", today.as_str())];

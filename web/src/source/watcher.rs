@@ -58,9 +58,15 @@ pub struct Good {
 /// Why a watcher's answer is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// Nothing came back.
-    #[error("it cannot be reached ({0}); is `varde watch` running there?")]
-    Unreachable(#[from] reqwest::Error),
+    /// Nobody listens there, or nothing leads there.
+    #[error("it cannot be reached; is varde watch running there?")]
+    Unreachable,
+    /// It took too long.
+    #[error("it did not answer in time")]
+    TimedOut,
+    /// It broke off.
+    #[error("it broke off: {0}")]
+    BrokenOff(reqwest::Error),
     /// It refused.
     #[error("it answered {0}")]
     Refused(reqwest::StatusCode),
@@ -70,6 +76,16 @@ pub enum AskError {
     /// It sent too much.
     #[error("its answer is longer than {MAX_ANSWER_BYTES} octets")]
     TooLong,
+}
+
+impl From<reqwest::Error> for AskError {
+    fn from(error: reqwest::Error) -> Self {
+        match () {
+            () if error.is_timeout() => Self::TimedOut,
+            () if error.is_connect() => Self::Unreachable,
+            () => Self::BrokenOff(error.without_url()),
+        }
+    }
 }
 
 impl Answer {

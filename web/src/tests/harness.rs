@@ -163,7 +163,7 @@ impl Web {
         let (emitter, events) = Emitter::channel();
         let shutdown = CancellationToken::new();
         let context = WebContext {
-            site_name: "Varde & <friends>".into(),
+            site_name: std::env::var("VARDE_NAME").unwrap_or("Varde & <friends>".into()),
             time_zone: chrono_tz::Europe::Oslo,
             data_dir: folder.path().to_owned(),
             watchers: titles
@@ -260,6 +260,16 @@ pub fn field(html: &str, name: &str) -> String {
     html.split_once(&start).unwrap().1.split('"').next().unwrap().to_owned()
 }
 
+/// Makes what was kept in `folder` old.
+pub fn age(folder: &tempfile::TempDir) {
+    let file = folder.path().join("web/last-known.json");
+    let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for watcher in kept.as_array_mut().unwrap() {
+        watcher["last"]["received"] = "2026-01-01T00:00:00Z".into();
+    }
+    std::fs::write(&file, kept.to_string()).unwrap();
+}
+
 /// Waits for a condition, for so long as anybody would.
 pub async fn until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
     let wait = async {
@@ -284,6 +294,7 @@ async fn look() {
     if look == "gone" {
         let folder = web.stop().await;
         watchers.iter().for_each(Watcher::kill);
+        age(&folder);
         web = Web::start(folder, &watchers, "http://127.0.0.1:1").await;
     }
     println!("{} {} {}", web.operator, web.public, web.log_in(NAME).await);

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::harness::{Watcher, Web, clickhouse, until};
+use super::harness::{Watcher, Web, age, clickhouse, until};
 use super::sample;
 use crate::page::{Site, public};
 use crate::source::FRESH_MS;
@@ -89,13 +89,7 @@ async fn after_a_restart_with_every_watcher_gone_the_last_known_is_shown_and_the
     let as_of = web.status().await["as_of"].clone();
     let folder = web.stop().await;
     watchers.iter().for_each(Watcher::kill);
-    let file = folder.path().join("web/last-known.json");
-    let mut kept: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    for watcher in kept.as_array_mut().unwrap() {
-        watcher["last"]["received"] = json!("2026-01-01T00:00:00Z");
-    }
-    std::fs::write(&file, kept.to_string()).unwrap();
-
+    age(&folder);
     let web = Web::start(folder, &watchers, "http://127.0.0.1:1").await;
     let status = web.status().await;
     assert_eq!(status["overall"], "unknown");
