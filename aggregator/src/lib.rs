@@ -6,4 +6,5 @@
 
 pub mod clickhouse;
 pub mod emit;
+pub mod engine;
 pub mod event;
