@@ -5,6 +5,7 @@
 //! **Must not know**: what a watcher judges, how a person is paged, how mail is stored.
 
 pub mod clickhouse;
+pub mod dialect;
 pub mod emit;
 pub mod engine;
 pub mod event;
