@@ -24,7 +24,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use http::{EngineUser, MAX_BODY_BYTES};
@@ -37,6 +36,8 @@ use pool::Pool;
 /// Threads that run reads, and threads that run inserts and changes.
 const READERS: usize = 4;
 const WRITERS: usize = 2;
+/// How long the threads may take to end by themselves once nobody waits for their answers.
+const KILL_AFTER: Duration = Duration::from_millis(100);
 /// How long the engine may take to stop after its last connection is closed.
 const SHUTDOWN: Duration = Duration::from_secs(3);
 
@@ -157,9 +158,21 @@ fn start(config: &EngineConfig, stop: &CancellationToken) -> Result<(), EngineEr
         .build()?;
     let served = runtime.block_on(serve(config, listener, &library, &path, bound != sandbox::Bound::None, stop));
     runtime.shutdown_background();
+    if matches!(served, Ok(Drained::ThreadsLeft)) {
+        tracing::warn!("a query did not end when it was killed; the process ends without it");
+        library.abandon();
+    }
     drop(anchor);
     shut_down(&library);
-    served
+    served.map(drop)
+}
+
+/// How serving ended.
+enum Drained {
+    /// Every thread has ended.
+    Clean,
+    /// A thread is still inside the engine.
+    ThreadsLeft,
 }
 
 /// A second engine on the directory is refused here, with words; the engine would refuse it with none.
@@ -181,9 +194,9 @@ async fn serve(
     path: &str,
     bounded: bool,
     stop: &CancellationToken,
-) -> Result<(), EngineError> {
+) -> Result<Drained, EngineError> {
     let stopping = stopping(stop)?;
-    let (pool, ended) = Pool::start(library, path, READERS, WRITERS)?;
+    let (pool, mut ended) = Pool::start(library, path, READERS, WRITERS)?;
     let face = Face::new(pool, config.users.clone(), config.limits, bounded);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tracing::info!(address = %config.listen, version = library.version(), "the ClickHouse engine is ready");
@@ -192,19 +205,18 @@ async fn serve(
         async move { stopping.cancelled().await }
     });
     tokio::select! {
-        served = drain(server.into_future(), ended) => served?,
+        served = server.into_future() => served?,
         () = deadline(&stopping, config.drain) => {
             tracing::warn!("requests were still under way at the end of the drain; they are broken off");
         }
     }
-    Ok(())
-}
-
-/// Serves until every request has been answered, then waits for the threads.
-async fn drain(server: impl Future<Output = io::Result<()>>, mut ended: mpsc::Receiver<()>) -> io::Result<()> {
-    server.await?;
-    while ended.recv().await.is_some() {}
-    Ok(())
+    // The server is gone, and the pool with it: its threads end after the statement at hand.
+    if tokio::time::timeout(KILL_AFTER, ended.recv()).await.is_ok() {
+        return Ok(Drained::Clean);
+    }
+    pool::kill_where(library, path, "query_id != queryID()");
+    let ended = tokio::time::timeout(SHUTDOWN, ended.recv()).await.is_ok();
+    Ok(if ended { Drained::Clean } else { Drained::ThreadsLeft })
 }
 
 async fn deadline(stopping: &CancellationToken, drain: Duration) {

@@ -99,6 +99,16 @@ impl Library {
         unsafe { (self.symbols.shutdown)() == 0 }
     }
 
+    /// Ends the process at once. Its way out through `exit` runs the library's destructors, which crash under
+    /// threads that still run queries.
+    pub fn abandon(&self) -> ! {
+        unsafe extern "C" {
+            fn _exit(status: c_int) -> !;
+        }
+        // SAFETY: takes an int and does not return; nothing is flushed, and nothing of ours waits to be.
+        unsafe { _exit(0) }
+    }
+
     /// Takes a result's bytes and frees it.
     fn take(&self, result: *mut c_void) -> Result<Vec<u8>, Exception> {
         let result = Owned { library: self, result };
@@ -278,7 +288,7 @@ impl Connection {
                 &raw mut analysis,
             )
         };
-        (state == 0).then(|| Classified {
+        (state == 0).then_some(Classified {
             statements: analysis.statement_count,
             class: match analysis.query_class {
                 0 => Class::Read,

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::exception::{Exception, code};
 use super::pool::{Job, Pool, Task};
 use super::session::{Limits, Role, SessionRequest};
-use super::statement::{self, Statement};
+use super::statement::Statement;
 use answer::Refusal;
 pub use auth::EngineUser;
 use request::{Asked, Text};
@@ -79,7 +79,7 @@ impl Face {
         let query_id = asked.query_id.unwrap_or_else(|| session.query_id.clone());
         let (reply, replies) = mpsc::channel(MAX_WAITING_PIECES);
         let done = Arc::new(AtomicBool::new(false));
-        let job = Job { session, task, parameters: asked.parameters, reply, done, body: permit };
+        let job = Job { session, task, parameters: asked.parameters, reply, done, _body: permit };
         let watch = self.pool.submit(job)?;
         answer::stream(replies, watch, &query_id, &format).await
     }

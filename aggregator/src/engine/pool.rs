@@ -79,8 +79,8 @@ pub struct Job {
     pub reply: mpsc::Sender<Reply>,
     /// Set when it has ended.
     pub done: Arc<AtomicBool>,
-    /// The share of the memory for bodies that it holds.
-    pub body: Option<OwnedSemaphorePermit>,
+    /// The share of the memory for bodies that it holds until it has ended.
+    pub _body: Option<OwnedSemaphorePermit>,
 }
 
 /// A query to be killed.
@@ -224,18 +224,18 @@ impl Worker {
 
     fn execute(&self, connection: &mut Connection, job: &Job) -> Result<(), Exception> {
         let parameters = &job.parameters;
+        match (&job.task, job.session.role) {
+            (Task::Read { sql, .. } | Task::Change { sql, .. }, Role::ReadOnly) => {
+                session::check_read_only(connection, sql)?;
+            }
+            (Task::Read { sql, .. } | Task::Change { sql, .. }, Role::Full) => session::check_single(connection, sql)?,
+            // Refused by the face already, by the role, and by `readonly`; the head alone does not parse.
+            (Task::Insert { .. }, _) => {}
+        }
         match &job.task {
             Task::Insert { head, format, data } => connection.insert(head, format, parameters, data),
-            Task::Change { sql, format } => {
-                session::check_single(connection, sql)?;
-                let answer = connection.query(sql, format, parameters)?;
-                self.send(&job.reply, Reply::Piece(answer.into()))
-            }
+            Task::Change { sql, format } => self.whole(connection, sql, format, job),
             Task::Read { sql, format, stream } => {
-                match job.session.role {
-                    Role::ReadOnly => session::check_read_only(connection, sql)?,
-                    Role::Full => session::check_single(connection, sql)?,
-                }
                 if *stream && answer_format::has_pieces(format) {
                     let failure = match connection.stream(sql, format, parameters) {
                         Ok(pieces) => return self.pump(pieces, format, job),
@@ -247,10 +247,14 @@ impl Worker {
                         return Err(failure);
                     }
                 }
-                let answer = connection.query(sql, format, parameters)?;
-                self.send(&job.reply, Reply::Piece(answer.into()))
+                self.whole(connection, sql, format, job)
             }
         }
+    }
+
+    fn whole(&self, connection: &mut Connection, sql: &str, format: &str, job: &Job) -> Result<(), Exception> {
+        let answer = connection.query(sql, format, &job.parameters)?;
+        if answer.is_empty() { Ok(()) } else { self.send(&job.reply, Reply::Piece(answer.into())) }
     }
 
     fn pump(&self, mut pieces: super::ffi::Stream<'_>, format: &str, job: &Job) -> Result<(), Exception> {
@@ -268,18 +272,21 @@ impl Worker {
     }
 
     fn kill(&self, kill: &Kill) {
-        let statement =
-            ["KILL QUERY WHERE Settings['log_comment'] = ", &session::literal(&kill.query_id), " ASYNC"].concat();
+        let condition = ["Settings['log_comment'] = ", &session::literal(&kill.query_id)].concat();
         for _ in 0..KILL_ATTEMPTS {
             if kill.done.load(Ordering::Acquire) {
                 return;
             }
-            let Some(mut connection) = self.library.connect(&[&self.path]) else { return };
-            if let Err(failure) = connection.query(&statement, "Null", &[]) {
-                tracing::warn!(code = failure.code, "a query whose client has gone could not be killed");
-            }
-            drop(connection);
+            kill_where(&self.library, &self.path, &condition);
             thread::sleep(KILL_PAUSE);
         }
+    }
+}
+
+/// Kills every query that `condition` names, without waiting for its end.
+pub fn kill_where(library: &Arc<Library>, path: &str, condition: &str) {
+    let Some(mut connection) = library.connect(&[path]) else { return };
+    if let Err(failure) = connection.query(&["KILL QUERY WHERE ", condition, " ASYNC"].concat(), "Null", &[]) {
+        tracing::warn!(code = failure.code, "a query could not be killed");
     }
 }

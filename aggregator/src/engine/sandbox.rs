@@ -17,7 +17,6 @@ const SYSTEM: &[&str] =
 
 /// What the engine reads about the machine and itself. Not `/proc/self/environ`: it may hold secrets.
 const MACHINE: &[&str] = &[
-    "/dev/null",
     "/dev/urandom",
     "/proc/cpuinfo",
     "/proc/loadavg",
@@ -70,9 +69,11 @@ pub fn enter(data_dir: &Path, library: &Path) -> Result<Bound, landlock::Ruleset
         .restrict_self()?
         .ruleset;
     Ok(match (files_status, net_status) {
-        (RulesetStatus::FullyEnforced, RulesetStatus::FullyEnforced) => Bound::Full,
-        (RulesetStatus::FullyEnforced, _) => Bound::FilesOnly,
-        _ => Bound::None,
+        (RulesetStatus::NotEnforced, _) => Bound::None,
+        (_, RulesetStatus::FullyEnforced) => Bound::Full,
+        // An older kernel lacks the rights of later versions (refer, truncate): reading, writing and making
+        // files have been in since the first.
+        (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => Bound::FilesOnly,
     })
 }
 

@@ -44,6 +44,9 @@ const USERS: &str = "<clickhouse>
             <insert_deduplicate>1</insert_deduplicate>
             <deduplicate_blocks_in_dependent_materialized_views>1</deduplicate_blocks_in_dependent_materialized_views>
             <log_queries>0</log_queries>
+            <!-- The kernel refuses every connection: trying again only holds a thread. -->
+            <http_max_tries>1</http_max_tries>
+            <s3_retry_attempts>0</s3_retry_attempts>
         </default>
     </profiles>
     <quotas><default/></quotas>

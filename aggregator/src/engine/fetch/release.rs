@@ -91,6 +91,7 @@ async fn download(client: &reqwest::Client, url: &str, part: &Path, options: &Fe
         };
         done += piece.len() as u64;
         if done > MAX_ARCHIVE_BYTES {
+            tokio::fs::remove_file(part).await?;
             return Err(Attempt::Digest);
         }
         file.write_all(&piece).await?;

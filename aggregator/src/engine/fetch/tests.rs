@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use super::digest::Expected;
 use super::release::fetch_pinned;
@@ -28,8 +28,7 @@ fn archive() -> (Vec<u8>, Expected) {
     }
     let bytes = tar.into_inner().unwrap().finish().unwrap();
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
-    let hex =
-        digest.as_ref().iter().map(|b| [b >> 4, b & 15]).flatten().map(|n| char::from_digit(n.into(), 16).unwrap());
+    let hex = digest.as_ref().iter().flat_map(|b| [b >> 4, b & 15]).map(|n| char::from_digit(n.into(), 16).unwrap());
     (bytes, Expected::Sha256Hex(hex.collect::<String>().leak()))
 }
 
@@ -53,7 +52,12 @@ async fn server(bytes: Vec<u8>, most: usize) -> (String, Arc<Mutex<Vec<usize>>>)
         if range.is_some() {
             answer = answer.header("content-range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len()));
         }
-        answer.body(Body::from_stream(stream::iter(pieces))).unwrap()
+        // The pause lets the server send the piece before it learns of the failure.
+        let pieces = stream::iter(pieces).then(|piece| async {
+            tokio::task::yield_now().await;
+            piece
+        });
+        answer.body(Body::from_stream(pieces)).unwrap()
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/x.tar.gz", listener.local_addr().unwrap());

@@ -1,6 +1,7 @@
 //! The answer: headers, a body in pieces, and how a failure is told before and in the middle of it.
 
 use std::io;
+use std::time::Duration;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use axum::body::Body;
@@ -14,6 +15,9 @@ use tokio::sync::mpsc;
 use crate::engine::answer_format::content_type;
 use crate::engine::exception::{Exception, code};
 use crate::engine::pool::{Reply, Watch};
+
+/// What the tagged block of an exception has to reach the socket before the connection is broken off.
+const FLUSH: Duration = Duration::from_millis(100);
 
 /// A refusal before the first byte of an answer.
 pub struct Refusal(Exception);
@@ -142,6 +146,8 @@ impl Pieces {
             State::Open => {}
             State::Failed => {
                 self.state = State::Ended;
+                // The server throws away what it has not yet written when a body fails.
+                tokio::time::sleep(FLUSH).await;
                 return Some(Err(io::Error::other("the query failed in the middle of its answer")));
             }
             State::Ended => return None,
