@@ -7,4 +7,5 @@
 pub mod clickhouse;
 pub mod dialect;
 pub mod emit;
+pub mod engine;
 pub mod event;
