@@ -5,7 +5,9 @@
 
 pub mod config;
 pub mod listen;
+pub mod queue;
 pub mod service;
+pub mod smtp;
 pub mod store;
 pub mod tls;
 
