@@ -4,4 +4,11 @@
 //! **Must not know**: who watches it, ClickHouse, how its events travel beyond the emitter.
 
 pub mod admin;
+pub mod config;
+pub mod listen;
+pub mod service;
 pub mod store;
+pub mod tls;
+
+pub use config::Config;
+pub use service::{Context, ServeError, Service, serve};

@@ -73,14 +73,14 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens `blobs/`, `directory.sqlite` and `mailboxes.sqlite` in `data_dir`, and makes what is not there.
+    /// Opens `blobs/`, `directory.db` and `mailboxes.db` in `data_dir`, and makes what is not there.
     ///
     /// # Errors
     /// `Transient` when the disk refuses.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let blobs = Arc::new(FileBlobs::open(&data_dir.join("blobs"))?);
-        let directory = Arc::new(SqliteDirectory::open(&data_dir.join("directory.sqlite"))?);
-        let mailboxes = Arc::new(SqliteMailboxes::open(&data_dir.join("mailboxes.sqlite"), blobs.clone())?);
+        let directory = Arc::new(SqliteDirectory::open(&data_dir.join("directory.db"))?);
+        let mailboxes = Arc::new(SqliteMailboxes::open(&data_dir.join("mailboxes.db"), blobs.clone())?);
         Ok(Self { blobs, directory, mailboxes })
     }
 }

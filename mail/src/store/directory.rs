@@ -241,7 +241,7 @@ mod tests {
 
     fn directory() -> (tempfile::TempDir, SqliteDirectory) {
         let dir = tempfile::tempdir().unwrap();
-        let directory = SqliteDirectory::open(&dir.path().join("directory.sqlite")).unwrap();
+        let directory = SqliteDirectory::open(&dir.path().join("directory.db")).unwrap();
         (dir, directory)
     }
 
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn another_opening_of_the_file_sees_new_accounts_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("directory.sqlite");
+        let path = dir.path().join("directory.db");
         let (one, two) = (SqliteDirectory::open(&path).unwrap(), SqliteDirectory::open(&path).unwrap());
         let ada = one.put_account("ada@varde.test", "x").unwrap();
         assert_eq!(two.authenticate("ada@varde.test", "x").unwrap(), Some(ada));
