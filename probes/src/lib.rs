@@ -8,6 +8,8 @@ pub mod config;
 pub mod keys;
 pub mod maintenance;
 
+pub mod conversation;
+pub mod kind;
 pub mod observation;
 pub mod schedule;
 
@@ -20,5 +22,6 @@ pub mod exchange;
 pub mod history;
 pub mod judgement;
 pub mod status;
+pub mod watcher;
 
 pub use config::Config;

@@ -1,0 +1,1 @@
+//! Watchers in this process.
