@@ -454,3 +454,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
