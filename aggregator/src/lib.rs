@@ -4,6 +4,7 @@
 //! **Out**: rows in ClickHouse, each exactly once; reports in SQL.
 //! **Must not know**: what a watcher judges, how a person is paged, how mail is stored.
 
+pub mod dialect;
 pub mod event;
 
 pub mod emit;
@@ -11,6 +12,7 @@ pub mod ship;
 pub mod spool;
 
 pub mod clickhouse;
+pub mod engine;
 pub mod intake;
 pub mod report;
 pub mod schema;
