@@ -5,7 +5,9 @@
 
 pub mod admin;
 pub mod config;
+pub mod imap;
 pub mod listen;
+pub mod pop3;
 pub mod queue;
 pub mod service;
 pub mod smtp;
