@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::auth::Auth;
 use crate::auth::operators::Role;
 use crate::auth::session::Session;
-use crate::show::When;
+use crate::show::{Span, When};
 use crate::snapshot::{Heard, Snapshot};
 use crate::source::mail::Mail;
 use crate::source::watcher::WatcherClient;
@@ -108,6 +108,27 @@ impl Visitor {
             name: session.name.clone(),
             token: site.auth.sealer.form_token(&session.id),
             may_act: session.role == Role::Admin,
+        }
+    }
+}
+
+/// Of when a page speaks.
+pub enum AsOf {
+    /// Nothing was ever heard.
+    Never,
+    /// Some watcher vouches for it.
+    Current(When),
+    /// Nobody does any more: when one last did, and how long ago that was.
+    Last(When, Span),
+}
+
+impl AsOf {
+    /// Of a snapshot.
+    pub fn new(snapshot: &Snapshot, zone: Tz) -> Self {
+        match snapshot.as_of {
+            None => AsOf::Never,
+            Some(at) if snapshot.is_current() => AsOf::Current(When::new(at, zone)),
+            Some(at) => AsOf::Last(When::new(at, zone), Span::between(at, snapshot.made_at)),
         }
     }
 }

@@ -202,6 +202,11 @@ impl Snapshot {
             .unwrap_or_else(|| "All services are up".to_owned())
     }
 
+    /// Whether anybody vouches for what is shown.
+    pub fn is_current(&self) -> bool {
+        self.watchers.iter().any(|watcher| watcher.heard.is_current())
+    }
+
     /// The watchers that do not answer.
     pub fn silent(&self) -> impl Iterator<Item = &Watcher> {
         self.watchers.iter().filter(|watcher| !watcher.heard.is_current())

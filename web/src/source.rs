@@ -65,7 +65,7 @@ impl Source {
     ) {
         let mut ticks = interval(REFRESH);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut kept = Instant::now();
+        let mut kept: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -77,9 +77,9 @@ impl Source {
                 () = self.round(&mut answers) => {}
             }
             sender.send_replace(Arc::new(self.snapshot(&answers, Time::now())));
-            if kept.elapsed() >= KEEP_EVERY {
+            if kept.is_none_or(|at| at.elapsed() >= KEEP_EVERY) {
                 keep::write(self.file.clone(), &answers).await;
-                kept = Instant::now();
+                kept = Some(Instant::now());
             }
         }
         keep::write(self.file.clone(), &answers).await;

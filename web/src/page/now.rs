@@ -4,16 +4,26 @@ use std::sync::Arc;
 
 use aggregator::event::Time;
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use chrono_tz::Tz;
 
 use super::incident::IncidentCard;
 use super::service::ServiceView;
-use super::{Mark, Missing, OperatorSite, Page, Site, Visitor, missing};
+use super::{AsOf, Mark, Missing, OperatorSite, Page, Site, Visitor, missing};
 use crate::auth::session::Session;
 use crate::show::{Span, When, count};
 use crate::snapshot::Overall;
 use crate::source::mail::{Figures, Mail};
+
+/// How often a page refreshes itself for who has asked for that, in seconds. Never unasked: it takes the reader's place
+/// and a screen reader's voice away.
+const REFRESH_S: u32 = 30;
+
+/// `?every=30`
+#[derive(serde::Deserialize)]
+pub struct Every {
+    every: Option<u32>,
+}
 
 /// The page.
 #[derive(Template)]
@@ -23,7 +33,9 @@ pub struct NowPage {
     visitor: Visitor,
     overall: Mark,
     sentence: String,
-    as_of: Option<When>,
+    as_of: AsOf,
+    is_current: bool,
+    refresh: bool,
     missing: Vec<Missing>,
     open: Vec<IncidentCard>,
     services: Vec<ServiceView>,
@@ -84,7 +96,11 @@ impl MailView {
 }
 
 /// `GET /`
-pub async fn page(State(site): State<Arc<OperatorSite>>, session: Session) -> Page<NowPage> {
+pub async fn page(
+    State(site): State<Arc<OperatorSite>>,
+    session: Session,
+    Query(every): Query<Every>,
+) -> Page<NowPage> {
     let snapshot = site.snapshot();
     let Mail { figures, failure } = site.mail.borrow().clone();
     let zone = site.site.zone;
@@ -93,7 +109,9 @@ pub async fn page(State(site): State<Arc<OperatorSite>>, session: Session) -> Pa
         visitor: Visitor::new(&site, &session),
         overall: Mark::of(Overall::of(&snapshot.services).as_state()),
         sentence: snapshot.sentence(),
-        as_of: snapshot.as_of.map(|at| When::new(at, zone)),
+        as_of: AsOf::new(&snapshot, zone),
+        is_current: snapshot.is_current(),
+        refresh: every.every == Some(REFRESH_S),
         missing: missing(&snapshot, zone),
         open: snapshot
             .incidents

@@ -11,7 +11,7 @@ use probes::status::{DayStatus, OutageStatus};
 use serde::Serialize;
 
 use super::service::{OutageView, ServiceView, outages};
-use super::{Mark, Missing, Page, PublicSite, Site, error, missing};
+use super::{AsOf, Mark, Missing, Page, PublicSite, Site, error, missing};
 use crate::show::When;
 use crate::snapshot::{Document, Heard, LastKnown, Overall, Published, Snapshot};
 use crate::source::Publish;
@@ -28,7 +28,7 @@ struct PublicPage<'a> {
     site: &'a Site,
     overall: Mark,
     sentence: String,
-    as_of: Option<When>,
+    as_of: AsOf,
     missing: Vec<Missing>,
     groups: Vec<Group>,
     several: bool,
@@ -190,7 +190,7 @@ fn public_page<'a>(site: &'a Site, snapshot: &Snapshot, outages: &'a [OutageView
         site,
         overall: Mark::of(Overall::of(&snapshot.services).as_state()),
         sentence: snapshot.sentence(),
-        as_of: snapshot.as_of.map(|at| When::new(at, site.zone)),
+        as_of: AsOf::new(snapshot, site.zone),
         missing: missing(snapshot, site.zone),
         several: groups.len() > 1,
         groups,

@@ -68,6 +68,8 @@ pub struct OutageView {
     pub from: When,
     /// The first good one after it; `None`: it goes on.
     pub to: Option<When>,
+    /// Whether it goes on, or went on when a watcher last spoke of it.
+    pub is_vouched_for: bool,
     /// How long, so far.
     pub duration: Span,
     /// The last good observation before it.
@@ -108,7 +110,7 @@ impl RegionView {
             mark: region_mark(region),
             age: region.seen.map(|seen| Span::between(seen, snapshot.made_at).to_string()),
             seen: region.seen.map(|seen| When::new(seen, zone)),
-            latency: region.total_ms.map(|millis| match millis {
+            latency: region.total_ms.filter(|_| region.fresh).map(|millis| match millis {
                 0..10_000 => [&millis.to_string(), " ms"].concat(),
                 _ => Span { millis: millis.into() }.to_string(),
             }),
@@ -185,6 +187,7 @@ pub fn outages(snapshot: &Snapshot, zone: Tz, limit: usize) -> Vec<OutageView> {
             title: status.title.clone(),
             from: when(outage.from),
             to: outage.to.map(when),
+            is_vouched_for: service.last_known.is_none(),
             duration: Span::between(outage.from, end),
             last_good: outage.last_good.map(when),
             last_bad: outage.last_bad.map(when),

@@ -101,7 +101,8 @@ pub async fn run(client: Client, zone: Tz, sender: watch::Sender<Mail>, shutdown
 fn in_words(error: &Error) -> String {
     match error {
         Error::Unreachable { url, .. } => {
-            ["ClickHouse at ", url, " cannot be reached; is varde aggregate, or the server, running there?"].concat()
+            ["ClickHouse at ", url, " cannot be reached (see whether varde aggregate, or the server, runs there)"]
+                .concat()
         }
         Error::Refused { .. } | Error::Answer(_) => error.to_string(),
     }

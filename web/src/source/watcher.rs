@@ -59,7 +59,7 @@ pub struct Good {
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Nobody listens there, or nothing leads there.
-    #[error("it cannot be reached; is varde watch running there?")]
+    #[error("it cannot be reached (see whether varde watch runs there)")]
     Unreachable,
     /// It took too long.
     #[error("it did not answer in time")]
@@ -91,13 +91,13 @@ impl From<reqwest::Error> for AskError {
 impl Answer {
     /// Takes what came of a question asked just now.
     ///
-    /// An answer that is not newer than the one before is no news: a watcher whose answer stands still is not
-    /// vouching for anything any more.
+    /// An answer of the same instant as the one before is no news: a watcher whose answer stands still is not
+    /// vouching for anything any more. (An earlier instant is news: clocks are put right.)
     pub fn take(&mut self, heard: Result<(Status, Vec<IncidentView>), AskError>, now: Time) {
         match heard {
             Ok((status, incidents)) => {
                 let received = match &self.last {
-                    Some(last) if status.as_of <= last.status.as_of => last.received,
+                    Some(last) if status.as_of == last.status.as_of => last.received,
                     _ => now,
                 };
                 self.last = Some(Good { received, status, incidents });

@@ -25,7 +25,7 @@ pub const NAME: &str = "operator@varde.test";
 pub const PASSWORD: &str = "correct horse battery staple";
 pub const OPERATOR_KEY: &str = "key of the operators";
 /// Conditions come true within this time, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a fake watcher says, and what it was told.
 #[derive(Clone)]

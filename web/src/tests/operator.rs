@@ -27,7 +27,7 @@ async fn nobody_sees_anything_without_a_session() {
 async fn now_shows_services_incidents_deliverability_and_queue() {
     let (web, _watchers) = Web::usual(sample::imap_down, vec![sample::imap_incident(Time::now())]).await;
     let cookie = web.log_in(NAME).await;
-    until(async || web.operator_page("/", &cookie).await.contains("gmail.example")).await;
+    until(async || web.operator_page("/", &cookie).await.contains("gmail.<wbr>example")).await;
     let page = web.operator_page("/", &cookie).await;
     for text in [
         "<h1>IMAP is down</h1>",
@@ -43,6 +43,8 @@ async fn now_shows_services_incidents_deliverability_and_queue() {
     ] {
         assert!(page.contains(text), "{text} is not on {page}");
     }
+    assert!(!page.contains("http-equiv"), "a page refreshes itself for who asks for it only");
+    assert!(web.operator_page("/?every=30", &cookie).await.contains(r#"<meta http-equiv="refresh" content="30">"#));
     let json: serde_json::Value = web.get(&web.operator, "/api/v1/now", &cookie).await.json().await.unwrap();
     assert_eq!((&json["overall"], &json["incidents"][0]["name"]), (&"down".into(), &"V-7K3".into()));
     assert_eq!(json["mail"]["figures"]["domains"][1]["deferred"], 14);

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::harness::{Watcher, Web, age, clickhouse, until};
+use super::harness::{NAME, Watcher, Web, age, clickhouse, until};
 use super::sample;
 use crate::page::{Site, public};
 use crate::source::FRESH_MS;
@@ -101,6 +101,9 @@ async fn after_a_restart_with_every_watcher_gone_the_last_known_is_shown_and_the
     let page = web.get(&web.public, "/", "").await.text().await.unwrap();
     assert!(page.contains("<h1>The state of the services is unknown</h1>") && page.contains("Last known: Up"));
     assert_eq!(page.matches("has not been heard since").count(), 3);
+    assert!(page.contains("<p>Last heard "), "with its age");
+    let operator = web.operator_page("/", &web.log_in(NAME).await).await;
+    assert!(operator.contains("whether there is an incident is unknown") && !operator.contains("No open incidents"));
 }
 
 #[tokio::test]
@@ -137,8 +140,9 @@ fn an_answer_that_stands_still_ages() {
     let later = then.plus_millis(FRESH_MS as i64 + 1);
     stuck.take(Ok((sample::all_up("us-east", then), vec![])), later);
     assert!(!merge::snapshot(std::slice::from_ref(&stuck), later).watchers[0].heard.is_current());
-    stuck.take(Ok((sample::all_up("us-east", later), vec![])), later);
-    assert!(merge::snapshot(&[stuck], later).watchers[0].heard.is_current());
+    let put_back = then.plus_millis(-3_600_000);
+    stuck.take(Ok((sample::all_up("us-east", put_back), vec![])), later);
+    assert!(merge::snapshot(&[stuck], later).watchers[0].heard.is_current(), "a clock that is put back still runs");
 }
 
 #[test]
