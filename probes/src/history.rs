@@ -39,6 +39,9 @@ CREATE TABLE IF NOT EXISTS observations (
     steps TEXT
 );
 CREATE INDEX IF NOT EXISTS observations_of_service ON observations (target, service, ts);
+CREATE INDEX IF NOT EXISTS observations_by_age ON observations (ts);
+CREATE INDEX IF NOT EXISTS observations_with_steps ON observations (ts)
+    WHERE steps IS NOT NULL AND outcome NOT IN ('failed', 'missing');
 CREATE INDEX IF NOT EXISTS observations_of_vantage ON observations (vantage, seq);
 CREATE TABLE IF NOT EXISTS verdicts (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -364,7 +364,7 @@ impl Core {
         let since = match (service.outage(), ended.and_then(|outage| outage.end)) {
             (Some(outage), _) if to == VerdictState::Down => outage.first_bad,
             (None, Some(End::Good { first_good, .. })) if from == VerdictState::Down => first_good,
-            _ => self.since(service, now),
+            _ => service.since(now),
         };
         let outage = service.outage().or(ended);
         let observations = self.seats.iter().filter(|seat| self.config.target[seat.target].name == service.target);
@@ -395,12 +395,6 @@ impl Core {
         voters.into_iter().map(|voter| self.config.watch.watcher[voter].name.clone()).collect()
     }
 
-    /// Since when the present state holds, within what is shown.
-    fn since(&self, service: &Service, now: Time) -> Time {
-        let begin = now.plus_millis(-super::service::SHOWN_DAYS * 86_400_000);
-        service.segments(begin, Time(now.0.saturating_add(1))).last().map_or(now, |segment| segment.from)
-    }
-
     /// When [`tick`](Self::tick) is next needed.
     pub fn wake(&self) -> Option<Time> {
         self.seats.iter().filter_map(|seat| seat.turns.wake()).min()
@@ -425,7 +419,7 @@ impl Core {
             service: service.name.clone(),
             title: service.title.clone(),
             state: service.state(now),
-            since: self.since(service, now),
+            since: service.since(now),
             regions: self.names().enumerate().map(|(watcher, name)| self.region(index, watcher, name, now)).collect(),
             availability: shown.tally.availability(),
             bounds: shown.tally.bounds(),

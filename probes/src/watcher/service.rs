@@ -139,6 +139,11 @@ impl Service {
         !std::mem::replace(&mut self.held, true)
     }
 
+    /// Lets the settled part go on: the history could not be asked.
+    pub fn release(&mut self) {
+        self.held = false;
+    }
+
     /// Judges the service again from everything that the history has of it.
     pub fn restore(&mut self, mut casts: Vec<Cast>) {
         casts.sort_unstable();
@@ -212,6 +217,12 @@ impl Service {
         let segments = uptime::label(self.record.steps.iter().chain(&self.fresh.steps), &outages, from, now);
         let windows: Vec<(Time, Time)> = self.maintenance.iter().flat_map(|plan| plan.windows(from, now)).collect();
         uptime::with_maintenance(&segments, &windows)
+    }
+
+    /// Since when the present state holds, within what is shown. Without any observation: since now.
+    pub fn since(&self, now: Time) -> Time {
+        let begin = now.plus_millis(-SHOWN_DAYS * 86_400_000).max(self.first.unwrap_or(now));
+        self.segments(begin, Time(now.0.saturating_add(1))).last().map_or(now, |segment| segment.from)
     }
 
     /// The days that a page shows, of its time zone, from the first observation on.
