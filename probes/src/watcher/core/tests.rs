@@ -1,6 +1,7 @@
 //! Three watchers in a simulated world: time, network and target are numbers.
 
 use aggregator::event::ProbeOutcome;
+use chrono_tz::Tz;
 
 use super::*;
 use crate::config::{Check, Target, Tls, Watch, Watcher};
