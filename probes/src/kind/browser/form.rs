@@ -92,11 +92,8 @@ impl Tag {
             if let Some(after) = rest.strip_prefix('>') {
                 return (tag, after);
             }
-            let end =
-                rest[1..].find(|c: char| c.is_ascii_whitespace() || "=>/".contains(c)).map_or(rest.len(), |at| at + 1);
-            if !rest.is_char_boundary(end) {
-                return (tag, "");
-            }
+            let ends = |c: char| c.is_ascii_whitespace() || "=>/".contains(c);
+            let end = rest.char_indices().skip(1).find(|(_, c)| ends(*c)).map_or(rest.len(), |(at, _)| at);
             let name = rest[..end].to_ascii_lowercase();
             rest = rest[end..].trim_start();
             let mut value = "";
