@@ -100,9 +100,12 @@ async fn inserts_come_in_every_form_that_clients_use() {
     gzip.write_all(b"8,gzip\n").unwrap();
     assert_eq!(post("gzip", gzip.finish().unwrap()).await.unwrap().status(), 200);
     assert_eq!(post("zstd", zstd::bulk::compress(b"9,zstd\n", 1).unwrap()).await.unwrap().status(), 200);
+    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    lz4.write_all(b"10,frame\n").unwrap();
+    assert_eq!(post("lz4", lz4.finish().unwrap()).await.unwrap().status(), 200);
     assert_eq!(post("gzip", b"no gzip".to_vec()).await.unwrap().status(), 400);
 
-    let expected = "1\tit\\'s\n2\t\\n\\n;\n3\tjson\n4\tselect\n5\ta,b\n6\tx\n7\tlz4\n8\tgzip\n9\tzstd\n";
+    let expected = "1\tit\\'s\n2\t\\n\\n;\n3\tjson\n4\tselect\n5\ta,b\n6\tx\n7\tlz4\n8\tgzip\n9\tzstd\n10\tframe\n";
     assert_eq!(text(&client, "SELECT * FROM t ORDER BY a").await, expected);
 }
 
