@@ -65,7 +65,7 @@ impl Face {
             return Err(Refusal::from(Exception::new(
                 code::READONLY,
                 "READONLY",
-                "this kernel has no Landlock, so read-only users are not let in: use a kernel with it (5.13 or \
+                "this kernel has no Landlock, so read-only users are not let in: use a kernel with it (5.19 or \
                  newer), or a ClickHouse server by [clickhouse] url",
             )));
         }

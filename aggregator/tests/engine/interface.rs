@@ -211,6 +211,37 @@ fn multipart_form(fields: &[(&str, &str)]) -> (String, String) {
 }
 
 #[tokio::test]
+async fn tables_are_changed_moved_and_dropped_within_the_sandbox() {
+    let dir = tempdir().unwrap();
+    let engine = Engine::start(dir.path()).await;
+    let client = engine.full().await;
+    for statement in [
+        "CREATE TABLE a (n UInt32) ENGINE = MergeTree ORDER BY n PARTITION BY n % 2",
+        "CREATE TABLE b (n UInt32) ENGINE = MergeTree ORDER BY n PARTITION BY n % 2",
+        "CREATE MATERIALIZED VIEW v TO b AS SELECT n FROM a WHERE n > 1",
+        "INSERT INTO a VALUES (1), (2), (3)",
+        "ALTER TABLE a ADD COLUMN s String DEFAULT 'x'",
+        "ALTER TABLE a DELETE WHERE n = 3 SETTINGS mutations_sync = 1",
+        "OPTIMIZE TABLE a FINAL",
+        "DROP TABLE v SYNC",
+        "ALTER TABLE a DROP COLUMN s",
+        "ALTER TABLE a MOVE PARTITION 1 TO TABLE b",
+        "ALTER TABLE a DETACH PARTITION 0",
+        "ALTER TABLE a ATTACH PARTITION 0",
+        "DETACH TABLE a",
+        "ATTACH TABLE a",
+        "EXCHANGE TABLES a AND b",
+        "RENAME TABLE a TO c",
+        "TRUNCATE TABLE b SYNC",
+    ] {
+        text(&client, statement).await;
+    }
+    assert_eq!(text(&client, "SELECT n FROM c ORDER BY n").await, "1\n2\n3\n");
+    text(&client, "DROP DATABASE varde SYNC").await;
+    assert_eq!(refused(&client, "SELECT 1").await, 81);
+}
+
+#[tokio::test]
 async fn a_query_whose_client_has_gone_is_killed() {
     let dir = tempdir().unwrap();
     let engine = Engine::start(dir.path()).await;
