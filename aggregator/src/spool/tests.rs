@@ -192,7 +192,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
     #[test]
     fn whatever_dies_whenever_every_event_that_was_taken_is_shipped_exactly_once(
         steps in prop::collection::vec(step(), 1..60)
