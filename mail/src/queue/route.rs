@@ -109,7 +109,7 @@ impl Dns for SystemDns {
 /// There is no way to it, for now or for good.
 pub async fn hops(domain: &str, config: &Config, dns: &dyn Dns) -> Result<Vec<Hop>, NoRoute> {
     if let Some(route) = config.route_for(domain) {
-        return resolve(&[route.host.clone()], route.port, dns).await;
+        return resolve(std::slice::from_ref(&route.host), route.port, dns).await;
     }
     if let Some(ip) = address::literal(domain) {
         return Ok(vec![Hop { host: domain.to_owned(), ip, port: SMTP_PORT }]);
