@@ -13,6 +13,7 @@ pub mod service;
 pub mod smtp;
 pub mod store;
 pub mod tls;
+pub mod webmail;
 
 pub use config::Config;
 pub use service::{Context, ServeError, Service, serve};
