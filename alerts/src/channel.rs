@@ -22,8 +22,11 @@ const REGISTRY: &[Kind] = &[webhook::KIND, email::KIND];
 /// A kind of channel: its name, and how the channels of a person are made from the configuration.
 pub struct Kind {
     name: &'static str,
-    open: fn(&Config, &Engineer, &mut Vec<Fault>) -> Vec<Arc<dyn Channel>>,
+    open: Open,
 }
+
+/// Makes the channels of a person, and adds what is wrong with their keys to the faults.
+type Open = fn(&Config, &Engineer, &mut Vec<Fault>) -> Vec<Arc<dyn Channel>>;
 
 /// A way to one person.
 pub trait Channel: Send + Sync {

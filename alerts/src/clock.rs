@@ -1,4 +1,4 @@
-//! The clock that drivers read, so that a test may turn it.
+//! The clock that drivers read.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,12 +13,6 @@ impl Clock {
     /// This machine's clock.
     pub fn system() -> Self {
         Self(Arc::new(Time::now))
-    }
-
-    /// A clock that moves with tokio's own, and so stands still or jumps with it in a test.
-    pub fn tokio(begin: Time) -> Self {
-        let started = tokio::time::Instant::now();
-        Self(Arc::new(move || begin.plus_millis(i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX))))
     }
 
     /// The time now.

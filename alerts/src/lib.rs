@@ -21,3 +21,6 @@ pub mod remedy;
 
 pub mod clock;
 pub mod signed;
+
+pub mod node;
+pub mod responder;
