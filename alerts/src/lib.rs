@@ -19,7 +19,6 @@ pub mod page;
 
 pub mod remedy;
 
-pub mod clock;
 pub mod signed;
 
 pub mod node;

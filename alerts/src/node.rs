@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
+use aggregator::event::Time;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
@@ -23,7 +24,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
 use crate::config::NodeConfig;
 use crate::evidence::capture::{Subject, capture};
 use crate::evidence::{DEADLINE, Request};
@@ -105,7 +105,6 @@ struct Node<S> {
     supervisor: S,
     memory: Mutex<MemoryStore>,
     captures: Semaphore,
-    clock: Clock,
 }
 
 /// Runs the agent until `context.shutdown`.
@@ -142,7 +141,6 @@ pub async fn serve_on<S: Supervisor>(
         data_dir: context.data_dir.clone(),
         supervisor,
         captures: Semaphore::new(MAX_CAPTURES),
-        clock: Clock::system(),
     });
     let every = Duration::from_secs(config.sample_s.max(1));
     let sampler = tokio::spawn(sample::run(every, context.data_dir, context.emitter, context.shutdown.clone()));
@@ -161,7 +159,7 @@ pub async fn serve_on<S: Supervisor>(
 }
 
 async fn evidence<S: Supervisor>(State(node): State<Arc<Node<S>>>, Json(signed): Json<Signed>) -> Response {
-    let request: Request = match signed.open(Purpose::EvidenceRequest, &node.rules.watchers, node.clock.now()) {
+    let request: Request = match signed.open(Purpose::EvidenceRequest, &node.rules.watchers, Time::now()) {
         Ok(request) => request,
         Err(error) => return (StatusCode::FORBIDDEN, error.to_string()).into_response(),
     };
@@ -176,13 +174,13 @@ async fn evidence<S: Supervisor>(State(node): State<Arc<Node<S>>>, Json(signed):
         return (StatusCode::NOT_FOUND, ["there is no unit \"", &request.unit, "\" here"].concat()).into_response();
     };
     let subject = node.subject(unit);
-    let now = node.clock.now();
+    let now = Time::now();
     let captured = tokio::task::spawn_blocking(move || capture(&subject, now));
     let evidence = match tokio::time::timeout(DEADLINE, captured).await {
         Ok(Ok(evidence)) => evidence,
         _ => return (StatusCode::GATEWAY_TIMEOUT, "the capture did not end in time").into_response(),
     };
-    match Signed::seal(Purpose::Evidence, &node.rules.host, &node.key, node.clock.now(), &evidence) {
+    match Signed::seal(Purpose::Evidence, &node.rules.host, &node.key, Time::now(), &evidence) {
         Ok(signed) => Json(signed).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -216,7 +214,7 @@ impl<S: Supervisor> Node<S> {
     async fn obey(&self, signed: &Signed) -> OrderAnswer {
         // Held during the restart: one unit at a time.
         let Ok(mut memory) = self.memory.try_lock() else { return refused(&Refused::Busy) };
-        let now = self.clock.now();
+        let now = Time::now();
         let order = match memory.read(now).map(|memory| self.rules.verify(signed, &memory, now)) {
             Ok(Ok(order)) => order,
             Ok(Err(reason)) => return refused(&reason),

@@ -25,7 +25,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::{self, NotSent};
-use crate::clock::Clock;
 use crate::config::{Config, read_secret};
 use crate::incident::{Book, Incident};
 use crate::outbox;
@@ -83,8 +82,6 @@ pub struct ResponderContext {
     pub judgements: mpsc::Receiver<Judgement>,
     /// What verifies a restart.
     pub prober: Arc<dyn Prober>,
-    /// The time.
-    pub clock: Clock,
     /// Ends it.
     pub shutdown: CancellationToken,
 }
@@ -124,7 +121,6 @@ struct Shared {
     /// Everybody on call with each of his channels.
     addressees: Vec<(String, String)>,
     emitter: Emitter,
-    clock: Clock,
 }
 
 impl Shared {
@@ -178,7 +174,6 @@ pub async fn start(config: Arc<Config>, context: ResponderContext) -> Result<(Ha
         stagger_ms: i64::try_from(stagger_s.saturating_mul(1_000)).unwrap_or(i64::MAX),
         delivered,
         emitter: context.emitter.clone(),
-        clock: context.clock.clone(),
     };
     let (outbox, outbox_task) = outbox::start(parts, context.shutdown.clone());
     let shared = Arc::new(Shared {
@@ -194,7 +189,6 @@ pub async fn start(config: Arc<Config>, context: ResponderContext) -> Result<(Ha
         prober: context.prober,
         http: reqwest::Client::builder().timeout(PEER_DEADLINE).redirect(reqwest::redirect::Policy::none()).build()?,
         emitter: context.emitter,
-        clock: context.clock,
         config,
     });
     let (views, published) = watch::channel(Arc::new(Vec::<IncidentView>::new()));

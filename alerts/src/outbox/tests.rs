@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::channel::{Channel, Channels, NotSent, Receipt};
-use crate::clock::Clock;
 use crate::incident::Book;
 use crate::outbox::store::Outcome;
 use crate::page::{Notice, Page};
@@ -57,7 +56,6 @@ fn world(refusals: usize) -> World {
         stagger_ms: 0,
         delivered: sender,
         emitter,
-        clock: Clock::system(),
     };
     let (outbox, _task) = start(parts, CancellationToken::new());
     World { outbox, provider, events, delivered, _folder: folder }
@@ -85,14 +83,18 @@ fn a_page_that_was_appended_survives_a_kill_before_and_during_sending() {
     std::mem::forget(store);
 
     let mut store = Store::open(&path).unwrap();
-    assert_eq!(store.due(BEGIN, 10).unwrap(), [ada.clone()]);
+    assert_eq!(store.due(BEGIN, 10).unwrap(), std::slice::from_ref(&ada));
     let row = store.attempt(&ada.page_id, BEGIN, BEGIN.plus_millis(15_000)).unwrap().unwrap();
     assert_eq!((row.state, row.attempt, row.revision), (PageState::Sent, 1, 2));
     assert_eq!(store.due(BEGIN, 10).unwrap(), []);
     std::mem::forget(store);
 
     let mut store = Store::open(&path).unwrap();
-    assert_eq!(store.due(later, 10).unwrap(), [ada.clone()], "an attempt of which nothing is known is made again");
+    assert_eq!(
+        store.due(later, 10).unwrap(),
+        std::slice::from_ref(&ada),
+        "an attempt of which nothing is known is made again"
+    );
     store.finish(&ada.page_id, &Outcome::Delivered("200".to_owned()), later).unwrap();
     assert!(
         store.append(std::slice::from_ref(&ada), later, later).unwrap().is_empty(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aggregator::event::Time;
 use askama::Template;
 use aws_lc_rs::constant_time;
 use axum::Router;
@@ -81,9 +82,7 @@ impl Handle {
         purpose: Purpose,
     ) -> Result<T, (StatusCode, String)> {
         let shared = &self.0.shared;
-        signed
-            .open(purpose, &shared.peer_keys, shared.clock.now())
-            .map_err(|error| (StatusCode::FORBIDDEN, error.to_string()))
+        signed.open(purpose, &shared.peer_keys, Time::now()).map_err(|error| (StatusCode::FORBIDDEN, error.to_string()))
     }
 }
 
@@ -184,7 +183,7 @@ async fn approve(State(handle): State<Handle>, Json(signed): Json<Signed>) -> Re
         return (StatusCode::CONFLICT, text).into_response();
     }
     let shared = &handle.0.shared;
-    match Signed::seal(Purpose::Approval, &shared.vantage, &shared.key, shared.clock.now(), &approval) {
+    match Signed::seal(Purpose::Approval, &shared.vantage, &shared.key, Time::now(), &approval) {
         Ok(signed) => Json(signed).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregator::event::ProbeOutcome;
+use aggregator::event::{ProbeOutcome, Time};
 use aws_lc_rs::rand;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -24,7 +24,7 @@ use crate::signed::{Purpose, Signed};
 /// How long each watcher waits for those before it.
 const RANK_PAUSE: Duration = Duration::from_secs(5);
 /// How often the peers are asked: their own verdict may come a moment later than this one's.
-const APPROVAL_ROUNDS: u32 = 6;
+const APPROVAL_ROUNDS: u32 = 4;
 const APPROVAL_PAUSE: Duration = Duration::from_secs(2);
 /// How often a node that is busy is asked again.
 const ORDER_ATTEMPTS: u32 = 4;
@@ -119,7 +119,7 @@ impl Job {
             }
             // Its own is signed anew in each round: it counts for a minute only.
             approvals.retain(|signed| signed.from != shared.vantage);
-            let now = shared.clock.now();
+            let now = Time::now();
             approvals.extend(Signed::seal(Purpose::Approval, &shared.vantage, &shared.key, now, &self.approval).ok());
             let missing = shared.peers.iter().filter(|peer| !approvals.iter().any(|signed| signed.from == peer.name));
             let mut asked: FuturesUnordered<_> = missing.map(|peer| self.ask(peer)).collect();
@@ -138,7 +138,7 @@ impl Job {
 
     async fn ask(&self, peer: &Peer) -> Option<Signed> {
         let shared = &self.shared;
-        let now = shared.clock.now();
+        let now = Time::now();
         let request = Signed::seal(Purpose::ApprovalRequest, &shared.vantage, &shared.key, now, &self.approval).ok()?;
         let url = [peer.url.trim_end_matches('/'), "/peer/v1/approve"].concat();
         let answer = shared.http.post(url).json(&request).send().await.ok()?;
@@ -146,7 +146,7 @@ impl Job {
             return None;
         }
         let signed: Signed = serde_json::from_slice(&bounded(answer).await.ok()??).ok()?;
-        let approval: Approval = signed.open(Purpose::Approval, &shared.peer_keys, shared.clock.now()).ok()?;
+        let approval: Approval = signed.open(Purpose::Approval, &shared.peer_keys, Time::now()).ok()?;
         (signed.from == peer.name && approval == self.approval).then_some(signed)
     }
 
@@ -169,7 +169,7 @@ impl Job {
 
     async fn order_once(&self, url: &str, approvals: Vec<Signed>) -> Result<OrderAnswer, String> {
         let shared = &self.shared;
-        let now = shared.clock.now();
+        let now = Time::now();
         let order = Order {
             verb: Verb::Restart,
             unit: self.approval.unit.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aggregator::event::Time;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -70,7 +71,7 @@ fn tell_all<T: Serialize + Clone + Send + Sync + 'static>(
             let url = [peer.url.trim_end_matches('/'), "/peer/v1/", what].concat();
             for attempt in 0..ATTEMPTS {
                 // Signed anew each time: a message counts for a minute only.
-                let now = shared.clock.now();
+                let now = Time::now();
                 let Ok(signed) = Signed::seal(purpose, &shared.vantage, &shared.key, now, &message) else { return };
                 match shared.http.post(&url).json(&signed).send().await {
                     Ok(answer) if answer.status().is_success() => return,

@@ -91,6 +91,8 @@ pub(super) struct Task {
     evidence: BTreeMap<Service, Kept>,
     /// Ends restarts that were not yet ordered, by incident.
     mends: BTreeMap<String, CancellationToken>,
+    /// When a restart that was refused for now is thought of again, by incident.
+    reconsider: BTreeMap<String, Time>,
     running: JoinSet<()>,
     findings: (mpsc::Sender<Finding>, Option<mpsc::Receiver<Finding>>),
 }
@@ -116,6 +118,7 @@ impl Task {
             titles: BTreeMap::new(),
             evidence: BTreeMap::new(),
             mends: BTreeMap::new(),
+            reconsider: BTreeMap::new(),
             running: JoinSet::new(),
             findings: (findings, Some(found)),
         };
@@ -150,7 +153,7 @@ impl Task {
     }
 
     async fn judge(&mut self, judgement: Judgement) {
-        let now = self.shared.clock.now();
+        let now = Time::now();
         match judgement {
             Judgement::Suspected(seen) => self.ask_evidence(&(seen.target.clone(), seen.service.clone()), now),
             Judgement::Changed(change) => self.changed(&change, now).await,
@@ -259,7 +262,7 @@ impl Task {
     }
 
     async fn take_evidence(&mut self, service: Service, result: Result<Evidence, evidence::Error>) {
-        let now = self.shared.clock.now();
+        let now = Time::now();
         let result = result.map_err(|error| error.to_string());
         if let Err(error) = &result {
             tracing::warn!(target = service.0, service = service.1, error, "no evidence could be taken");
@@ -322,7 +325,7 @@ impl Task {
     }
 
     async fn acknowledge(&mut self, key: &str, person: &str) -> Answered {
-        let now = self.shared.clock.now();
+        let now = Time::now();
         let Some(incident) = self.book.get_mut(key) else { return Answered::Unknown };
         let news = incident.acknowledge(person, now);
         self.outbox.acknowledged(key.to_owned(), person.to_owned()).await;
@@ -333,9 +336,10 @@ impl Task {
         Answered::Done
     }
 
-    /// Pages what was held for long enough, and asks again for evidence that is missing.
+    /// Pages what was held for long enough, asks again for evidence that is missing, and for restarts that were
+    /// refused for now.
     async fn tick(&mut self) {
-        let now = self.shared.clock.now();
+        let now = Time::now();
         let due = |incident: &&Incident| matches!(incident.paging, Paging::Held(until) if until <= now);
         let due: Vec<String> = self.book.open().filter(due).map(Incident::key).collect();
         for key in due {
@@ -344,6 +348,12 @@ impl Task {
             }
             self.page(&key, "worse", now).await;
             self.keep(&key, now);
+            self.consider_restart(&key, now);
+        }
+        let again: Vec<String> =
+            self.reconsider.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
+        for key in again {
+            self.reconsider.remove(&key);
             self.consider_restart(&key, now);
         }
         let missing = self.book.open().filter(|incident| incident.evidence.is_none()).map(service_of);

@@ -11,6 +11,10 @@ use crate::remedy::order::Approval;
 use crate::remedy::{Situation, decide};
 use crate::responder::mend::{Job, Progress};
 
+/// A restart that the peers or the node refused is asked for again after this time, while the outage lasts: their
+/// verdict may come late, a budget may come back.
+const RECONSIDER_MS: i64 = 60_000;
+
 impl Task {
     /// Starts a restart if the rules allow it; keeps the rule that forbids it otherwise.
     pub(super) fn consider_restart(&mut self, key: &str, now: Time) {
@@ -83,11 +87,14 @@ impl Task {
 
     /// A restart has come further.
     pub(super) async fn mending(&mut self, key: &str, progress: Progress) {
-        let now = self.shared.clock.now();
+        let now = Time::now();
         let Some(incident) = self.book.get_mut(key) else { return };
         let unit = incident.unit.clone().unwrap_or_default();
         let (state, text) = match progress {
-            Progress::Refused(name, words) => return self.refuse(key, &name, &words, now),
+            Progress::Refused(name, words) => {
+                self.reconsider.insert(key.to_owned(), now.plus_millis(RECONSIDER_MS));
+                return self.refuse(key, &name, &words, now);
+            }
             Progress::Ordered => (Some(RemedyState::Ordered), format!("a restart of {unit} was ordered")),
             Progress::Elsewhere => {
                 incident.mending = Mending::Restarted;

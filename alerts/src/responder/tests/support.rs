@@ -20,7 +20,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
 use crate::config::{Config, NodeConfig};
 use crate::diagnose::tests::seen;
 use crate::node::tests::FakeSupervisor;
@@ -256,7 +255,6 @@ impl World {
             emitter,
             judgements: receiver,
             prober: Arc::new(Passing),
-            clock: Clock::system(),
             shutdown: shutdown.clone(),
         };
         let (handle, task) = start(Arc::clone(&self.config), context).await.unwrap();
