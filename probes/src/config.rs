@@ -1,16 +1,14 @@
 //! The watching sections of the configuration: `[watch]`, `[[watch.watcher]]`, `[[target]]` and what is in it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::kind;
 use crate::maintenance::Maintenance;
-
-/// Check kinds that the registry of `kind.rs` knows.
-const KINDS: &[&str] = &["smtp", "submission", "queue", "imap", "pop3", "webmail", "round_trip"];
 
 /// Watchers that one site may have: a schedule has a slot for each of them in every interval.
 pub const MAX_WATCHERS: usize = 64;
@@ -212,6 +210,21 @@ pub struct Check {
     /// The POP3 check whose place a round trip uses.
     #[serde(default)]
     pub pop3: Option<String>,
+    /// A text that must be in the answer, of kinds that read one.
+    #[serde(default)]
+    pub expect: Option<String>,
+    /// The HTTP status that is expected. Default: 200.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// A recipient that an MX is asked about, without sending anything.
+    #[serde(default)]
+    pub recipient: Option<String>,
+    /// The type of the DNS record that is asked for.
+    #[serde(default)]
+    pub record: Option<String>,
+    /// The name server that is asked. Default: the system's resolver.
+    #[serde(default)]
+    pub server: Option<IpAddr>,
     /// How long one step may take.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
@@ -380,9 +393,8 @@ impl Target {
 
 impl Check {
     fn check(&self, target: &Target, at: &str, faults: &mut Faults) {
-        if !KINDS.contains(&self.kind.as_str()) {
-            let known = KINDS.join(", ");
-            faults.add(format!("{at}.kind"), format!("there is no kind \"{}\"; kinds are {known}", self.kind));
+        for (key, message) in kind::faults(self) {
+            faults.add(format!("{at}.{key}"), message);
         }
         if self.service.is_empty() {
             faults.add(format!("{at}.service"), "is empty; name the service that it votes on");

@@ -1,0 +1,119 @@
+//! TLS to a peer: whom to trust, what name to expect, what certificate was shown.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use aggregator::event::Time;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{Class, Fault, printable};
+
+/// Whom to trust and what name to expect.
+#[derive(Clone)]
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+/// The certificate that a peer showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Whom it is for.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// When it ends.
+    pub not_after: Time,
+    /// How many certificates the peer sent along.
+    pub chain: usize,
+    /// `TLSv1_3` and the like.
+    pub protocol: String,
+}
+
+impl Certificate {
+    /// Whole days until it ends; negative when it has.
+    pub fn days_left(&self, now: Time) -> i64 {
+        (self.not_after.seconds() - now.seconds()).div_euclid(86_400)
+    }
+}
+
+impl Tls {
+    /// Trusts the roots in a PEM file, or without one the system's.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no certificate, or the name is none.
+    pub async fn new(trust: Option<&Path>, server_name: &str) -> Result<Self, Fault> {
+        let name = ServerName::try_from(server_name.to_owned())
+            .map_err(|_| Fault::new(Class::Config, format!("`server_name` is no name: {}", printable(server_name))))?;
+        Ok(Self { config: client_config(trust).await?, name })
+    }
+
+    pub(super) async fn connect<W>(&self, wire: W) -> Result<(TlsStream<W>, Certificate), Fault>
+    where
+        W: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = TlsConnector::from(self.config.clone()).connect(self.name.clone(), wire).await?;
+        let certificate = describe(&stream)?;
+        Ok((stream, certificate))
+    }
+}
+
+/// The TLS configuration that trusts the roots in a PEM file, or without one the system's.
+///
+/// # Errors
+/// When the file cannot be read or holds no certificate.
+pub(crate) async fn client_config(trust: Option<&Path>) -> Result<Arc<ClientConfig>, Fault> {
+    static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let Some(path) = trust else {
+        if let Some(config) = SYSTEM.get() {
+            return Ok(config.clone());
+        }
+        let roots = tokio::task::spawn_blocking(|| rustls_native_certs::load_native_certs().certs)
+            .await
+            .map_err(|error| Fault::new(Class::Config, format!("the system's root certificates: {error}")))?;
+        let config = with_roots(roots)?;
+        return Ok(SYSTEM.get_or_init(|| config).clone());
+    };
+    // Read at each run, so that a renewed root counts at once.
+    let unusable =
+        |why: String| Fault::new(Class::Config, format!("the root certificates in {}: {why}", path.display()));
+    let pem = tokio::fs::read(path).await.map_err(|error| unusable(error.to_string()))?;
+    let roots: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| unusable(error.to_string()))?;
+    if roots.is_empty() {
+        return Err(unusable("the file holds none".to_owned()));
+    }
+    with_roots(roots)
+}
+
+fn with_roots(certificates: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, Fault> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Fault::new(Class::Config, format!("TLS cannot be set up: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+fn describe<W>(stream: &TlsStream<W>) -> Result<Certificate, Fault> {
+    let (_, connection) = stream.get_ref();
+    let chain = connection.peer_certificates().unwrap_or_default();
+    let unreadable = || Fault::new(Class::TlsProtocol, "the peer's certificate cannot be read");
+    let (_, leaf) = X509Certificate::from_der(chain.first().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
+    Ok(Certificate {
+        subject: printable(&leaf.subject().to_string()),
+        issuer: printable(&leaf.issuer().to_string()),
+        not_after: Time::from_seconds(leaf.validity().not_after.timestamp()),
+        chain: chain.len(),
+        protocol: connection.protocol_version().map(|version| format!("{version:?}")).unwrap_or_default(),
+    })
+}
