@@ -105,6 +105,13 @@ pub struct NodeConfig {
     pub sample_s: u64,
 }
 
+impl NodeConfig {
+    /// Makes relative paths relative to `folder`, the configuration file's.
+    pub fn resolve(&mut self, folder: &Path) {
+        self.key_file = folder.join(&self.key_file);
+    }
+}
+
 mod defaults {
     pub fn relay_port() -> u16 {
         25
