@@ -32,6 +32,11 @@ impl Emitter {
         }
     }
 
+    /// The count behind [`lost`](Self::lost), for the spool's writer: an emitter there would keep the channel open.
+    pub(crate) fn lost_count(&self) -> Arc<AtomicU64> {
+        self.lost.clone()
+    }
+
     /// How many events found the channel full or closed since the process began.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)

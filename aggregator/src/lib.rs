@@ -4,6 +4,19 @@
 //! **Out**: rows in ClickHouse, each exactly once; reports in SQL.
 //! **Must not know**: what a watcher judges, how a person is paged, how mail is stored.
 
-pub mod clickhouse;
-pub mod emit;
+pub mod dialect;
 pub mod event;
+
+pub mod emit;
+pub mod ship;
+pub mod spool;
+
+pub mod clickhouse;
+pub mod engine;
+pub mod intake;
+pub mod report;
+pub mod schema;
+
+pub mod config;
+
+pub use config::Config;

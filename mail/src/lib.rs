@@ -3,4 +3,16 @@
 //! **In**: SMTP, IMAP, POP3 and HTTP sessions. **Out**: mail in mailboxes and on its way, and an event for every step.
 //! **Must not know**: who watches it, ClickHouse, how its events travel beyond the emitter.
 
+pub mod admin;
+pub mod config;
+pub mod imap;
+pub mod listen;
+pub mod pop3;
+pub mod queue;
+pub mod service;
+pub mod smtp;
 pub mod store;
+pub mod tls;
+
+pub use config::Config;
+pub use service::{Context, ServeError, Service, serve};

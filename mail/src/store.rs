@@ -3,7 +3,32 @@
 //! Nothing that another node would need lives in process memory: every service opens the same store on its own.
 //! Calls block (SQLite and files do): drivers call them from `spawn_blocking` or a thread of their own.
 
+mod blob;
+mod database;
+mod directory;
+mod mailboxes;
+
+use std::path::Path;
+use std::sync::Arc;
+
 use aggregator::event::Time;
+
+pub use blob::FileBlobs;
+pub use directory::SqliteDirectory;
+pub use mailboxes::{
+    Appended, ChangeWatch, Changes, FlagChange, Flags, Mailbox, MailboxId, Message, MessageState, NewMessage, Page,
+    Quota, Sought, SpecialUse, SqliteMailboxes, Status, StoreFlags,
+};
+
+impl StoreError {
+    /// Turns an error of the disk or the database into [`StoreError::Transient`]; `doing` says what was being done.
+    pub(crate) fn transient<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        doing: impl Into<String>,
+    ) -> impl FnOnce(E) -> Self {
+        let doing = doing.into();
+        move |source| Self::Transient { doing, source: source.into() }
+    }
+}
 
 /// The identity of a stored body: BLAKE3 of its octets. One copy is kept however many mailboxes and queue entries
 /// refer to it.
@@ -34,6 +59,30 @@ pub enum StoreError {
     /// It exists already.
     #[error("{0} exists already")]
     Exists(String),
+}
+
+/// The store of one machine: files and two SQLite databases in one folder, opened by every service on its own.
+#[derive(Clone)]
+pub struct Stores {
+    /// The bodies.
+    pub blobs: Arc<FileBlobs>,
+    /// Who may log in, and what is local.
+    pub directory: Arc<SqliteDirectory>,
+    /// The mailboxes.
+    pub mailboxes: Arc<SqliteMailboxes>,
+}
+
+impl Stores {
+    /// Opens `blobs/`, `directory.db` and `mailboxes.db` in `data_dir`, and makes what is not there.
+    ///
+    /// # Errors
+    /// `Transient` when the disk refuses.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let blobs = Arc::new(FileBlobs::open(&data_dir.join("blobs"))?);
+        let directory = Arc::new(SqliteDirectory::open(&data_dir.join("directory.db"))?);
+        let mailboxes = Arc::new(SqliteMailboxes::open(&data_dir.join("mailboxes.db"), blobs.clone())?);
+        Ok(Self { blobs, directory, mailboxes })
+    }
 }
 
 /// The bodies of messages.

@@ -5,15 +5,23 @@
 //! **Must not know**: how people are paged, how a service is restarted, where ClickHouse is.
 
 pub mod config;
-pub mod conversation;
-pub mod judgement;
 pub mod keys;
-pub mod kind;
 pub mod maintenance;
+
+pub mod conversation;
+pub mod kind;
 pub mod observation;
+pub mod schedule;
+
 pub mod replay;
-pub mod status;
 pub mod uptime;
 pub mod verdict;
+
+pub mod control;
+pub mod exchange;
+pub mod history;
+pub mod judgement;
+pub mod status;
+pub mod watcher;
 
 pub use config::Config;

@@ -295,7 +295,7 @@ mod tests {
     fn time_round_trips_through_rfc_3339() {
         let time = Time(1_795_342_608_000_123);
         let json = serde_json::to_string(&time).unwrap();
-        assert_eq!(json, "\"2026-11-22T09:36:48.000123Z\"");
+        assert_eq!(json, "\"2026-11-22T10:16:48.000123Z\"");
         assert_eq!(serde_json::from_str::<Time>(&json).unwrap(), time);
     }
 

@@ -182,7 +182,7 @@ macro_rules! events {
             }
             /// The rows of `table` among `events` as one block of ClickHouse's Native format, and how many
             /// they are. Nothing is appended when there are none.
-            pub fn write_block(table: &str, events: &[Event], out: &mut Vec<u8>) -> usize {
+            pub fn write_block(table: &str, events: &[&Event], out: &mut Vec<u8>) -> usize {
                 match table {
                     $(<$name as Row>::TABLE => {
                         let rows: Vec<&$name> = events.iter()

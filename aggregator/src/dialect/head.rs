@@ -1,0 +1,333 @@
+//! The head of a log line: when, where, which program, which process.
+//!
+//! Known forms: RFC 3164 (`Nov 22 10:16:48 mx postfix/qmgr[812]: …`), the same with an RFC 3339 time (rsyslog,
+//! journalctl `short-iso`), journalctl `short-full`, RFC 5424, a journal entry as JSON, a line of Docker's JSON log
+//! (which may hold another head), and a program's own log without a host.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::clock::Clock;
+use crate::event::Time;
+
+/// A line with its head taken off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head<'a> {
+    /// When.
+    pub time: Time,
+    /// Where; empty when the line does not say.
+    pub host: Cow<'a, str>,
+    /// The syslog tag without its process: `postfix/smtpd`.
+    pub program: Cow<'a, str>,
+    /// The process.
+    pub pid: Option<u32>,
+    /// The rest.
+    pub message: Cow<'a, str>,
+}
+
+/// Takes the head off a line. `None`: no form fits.
+pub fn split<'a>(line: &'a str, clock: &Clock) -> Option<Head<'a>> {
+    if line.starts_with('{') {
+        return json(line, clock);
+    }
+    let line = priority(line);
+    if let Some(rest) = line.strip_prefix("1 ")
+        && let Some(head) = rfc5424(rest)
+    {
+        return Some(head);
+    }
+    let (time, rest) = time(line, clock)?;
+    Some(tagged(time, rest))
+}
+
+/// Takes a time off the front of `text`: any of the forms that logs begin with. The rest begins after one space.
+pub fn time<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
+    let first = *text.as_bytes().first()?;
+    if first.is_ascii_digit() {
+        return dated(text, clock);
+    }
+    yearless(text, clock).or_else(|| {
+        // journalctl short-full: a weekday before the date.
+        let (_, rest) = text.split_once(' ').filter(|(day, _)| day.len() == 3)?;
+        rest.as_bytes().first().filter(|byte| byte.is_ascii_digit())?;
+        dated(rest, clock)
+    })
+}
+
+/// `Nov 22 10:16:48`, `Nov  2 10:16:48.123456`
+fn yearless<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
+    let month = match text.as_bytes().get(..4)? {
+        b"Jan " => 1,
+        b"Feb " => 2,
+        b"Mar " => 3,
+        b"Apr " => 4,
+        b"May " => 5,
+        b"Jun " => 6,
+        b"Jul " => 7,
+        b"Aug " => 8,
+        b"Sep " => 9,
+        b"Oct " => 10,
+        b"Nov " => 11,
+        b"Dec " => 12,
+        _ => return None,
+    };
+    let rest = text.get(4..)?.trim_start_matches(' ');
+    let (day, rest) = rest.split_once(' ')?;
+    let day: u32 = day.parse().ok()?;
+    // `Nov 22 2026 10:16:48`: some devices write the year.
+    if let Some((year, after)) = rest.split_once(' ').filter(|(year, _)| year.len() == 4 && !year.contains(':')) {
+        let (seconds, micros, rest) = of_day(after)?;
+        return Some((clock.dated(year.parse().ok()?, month, day, seconds, micros)?, after_space(rest)));
+    }
+    let (seconds, micros, rest) = of_day(rest)?;
+    Some((clock.yearless(month, day, seconds, micros)?, after_space(rest)))
+}
+
+/// `2026-11-22T10:16:48.123456+01:00`, `2026-11-22 10:16:48`, `2026-11-22 10:16:48.123 +0100`
+fn dated<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
+    let bytes = text.as_bytes();
+    if bytes.len() < 19
+        || !matches!((bytes[4], bytes[7]), (b'-', b'-') | (b'/', b'/'))
+        || !matches!(bytes[10], b'T' | b' ' | b't')
+    {
+        return None;
+    }
+    let year = number(text.get(..4)?)?;
+    let (month, day) = (number(text.get(5..7)?)?, number(text.get(8..10)?)?);
+    let (seconds, micros, rest) = of_day(text.get(11..)?)?;
+    let (offset, rest) = offset(rest);
+    let at = match offset {
+        Some(offset) => Time(utc(year, month, day, seconds, micros)?.0 - i64::from(offset) * 1_000_000),
+        None => clock.dated(i32::try_from(year).ok()?, month, day, seconds, micros)?,
+    };
+    Some((at, after_space(rest)))
+}
+
+fn utc(year: u32, month: u32, day: u32, seconds: u32, micros: u32) -> Option<Time> {
+    let date = chrono::NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
+    let days = i64::from(chrono::Datelike::num_days_from_ce(&date)) - 719_163;
+    Some(Time((days * 86_400 + i64::from(seconds)) * 1_000_000 + i64::from(micros)))
+}
+
+/// `10:16:48`, `10:16:48.123456789`, `10:16:48,123`: seconds of the day, microseconds, the rest.
+fn of_day(text: &str) -> Option<(u32, u32, &str)> {
+    let bytes = text.as_bytes();
+    if bytes.len() < 8 || bytes[2] != b':' || bytes[5] != b':' {
+        return None;
+    }
+    let (hour, minute, second) = (number(text.get(..2)?)?, number(text.get(3..5)?)?, number(text.get(6..8)?)?);
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let seconds = hour * 3600 + minute * 60 + second.min(59);
+    let rest = text.get(8..)?;
+    let Some(fraction) = rest.strip_prefix(['.', ',']) else { return Some((seconds, 0, rest)) };
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    let micros = fraction.bytes().take(digits.min(6)).fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let micros = micros * 10_u32.pow(6_u32.saturating_sub(u32::try_from(digits).unwrap_or(6)));
+    Some((seconds, micros, fraction.get(digits..)?))
+}
+
+/// `Z`, `+01:00`, `+0100`, ` +0100`, ` UTC`: seconds east of Greenwich, and the rest.
+fn offset(text: &str) -> (Option<i32>, &str) {
+    if let Some(rest) =
+        text.strip_prefix(['Z', 'z']).or_else(|| text.strip_prefix(" UTC").filter(|rest| rest.starts_with(' ')))
+    {
+        return (Some(0), rest);
+    }
+    let trimmed = text.strip_prefix(' ').unwrap_or(text);
+    let sign = match trimmed.as_bytes().first() {
+        Some(b'+') => 1,
+        Some(b'-') => -1,
+        _ => return (None, text),
+    };
+    let parsed = (|| {
+        let hours = number(trimmed.get(1..3)?)?;
+        let rest = trimmed.get(3..)?;
+        let rest = rest.strip_prefix(':').unwrap_or(rest);
+        let minutes = number(rest.get(..2)?)?;
+        Some((i32::try_from(hours * 3600 + minutes * 60).ok()? * sign, rest.get(2..)?))
+    })();
+    parsed.map_or((None, text), |(offset, rest)| (Some(offset), rest))
+}
+
+/// `<22>` before the line.
+fn priority(line: &str) -> &str {
+    let Some(rest) = line.strip_prefix('<') else { return line };
+    match rest.split_once('>') {
+        Some((priority, rest)) if priority.len() <= 3 && priority.bytes().all(|byte| byte.is_ascii_digit()) => rest,
+        _ => line,
+    }
+}
+
+/// `host program[pid]: message`, or `program[pid]: message` of a program's own log.
+fn tagged(time: Time, rest: &str) -> Head<'_> {
+    let (first, after) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (host, tag_and_message) = if first.ends_with(':') { ("", rest) } else { (first, after) };
+    let end = tag_and_message.find([':', ' ', '[']).unwrap_or(tag_and_message.len());
+    let (program, after) = tag_and_message.split_at(end);
+    let (pid, after) = match after.strip_prefix('[').and_then(|after| after.split_once(']')) {
+        Some((pid, after)) => (pid.parse().ok(), after),
+        None => (None, after),
+    };
+    let message = after_space(after.strip_prefix(':').unwrap_or(after));
+    Head { time, host: host.into(), program: program.into(), pid, message: message.into() }
+}
+
+/// RFC 5424 after `<PRI>1 `: `TIME HOST APP PROCID MSGID STRUCTURED-DATA MSG`.
+fn rfc5424(text: &str) -> Option<Head<'_>> {
+    let mut fields = text.splitn(6, ' ');
+    let at: Time = fields.next()?.parse().ok()?;
+    let mut field = || fields.next().map(|field| if field == "-" { "" } else { field });
+    let (host, program, pid, _message_id) = (field()?, field()?, field()?, field()?);
+    let rest = fields.next()?;
+    let message = match rest.strip_prefix('-') {
+        Some(message) => message,
+        None => after_structured_data(rest)?,
+    };
+    let message = after_space(message).trim_start_matches('\u{feff}');
+    Some(Head { time: at, host: host.into(), program: program.into(), pid: pid.parse().ok(), message: message.into() })
+}
+
+fn after_structured_data(text: &str) -> Option<&str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    let mut bytes = text.bytes().enumerate().peekable();
+    while let Some((index, byte)) = bytes.next() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b']' if !quoted && bytes.peek().is_none_or(|(_, next)| *next != b'[') => return text.get(index + 1..),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A journal entry (`journalctl -o json`) or a line of Docker's `json-file` log.
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(rename = "__REALTIME_TIMESTAMP", borrow, default)]
+    realtime: Option<Cow<'a, str>>,
+    #[serde(rename = "_HOSTNAME", borrow, default)]
+    host: Option<Cow<'a, str>>,
+    #[serde(rename = "SYSLOG_IDENTIFIER", borrow, default)]
+    program: Option<Cow<'a, str>>,
+    #[serde(rename = "SYSLOG_PID", alias = "_PID", borrow, default)]
+    pid: Option<Cow<'a, str>>,
+    #[serde(rename = "MESSAGE", borrow, default)]
+    message: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    log: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    time: Option<Cow<'a, str>>,
+}
+
+fn json<'a>(line: &'a str, clock: &Clock) -> Option<Head<'a>> {
+    let entry: Entry<'a> = serde_json::from_str(line).ok()?;
+    if let (Some(realtime), Some(message)) = (&entry.realtime, entry.message) {
+        return Some(Head {
+            time: Time(realtime.parse().ok()?),
+            host: entry.host.unwrap_or_default(),
+            program: entry.program.unwrap_or_default(),
+            pid: entry.pid.and_then(|pid| pid.parse().ok()),
+            message,
+        });
+    }
+    let (log, at) = (entry.log?, entry.time?);
+    let text = log.trim_end_matches(['\n', '\r']);
+    let inner = split(text, clock).map(|head| Head {
+        time: head.time,
+        host: Cow::Owned(head.host.into_owned()),
+        program: Cow::Owned(head.program.into_owned()),
+        pid: head.pid,
+        message: Cow::Owned(head.message.into_owned()),
+    });
+    Some(match inner {
+        Some(head) => head,
+        None => {
+            let head = tagged(at.parse().ok()?, text);
+            Head {
+                time: head.time,
+                host: Cow::Owned(head.host.into_owned()),
+                program: Cow::Owned(head.program.into_owned()),
+                pid: head.pid,
+                message: Cow::Owned(head.message.into_owned()),
+            }
+        }
+    })
+}
+
+fn number(text: &str) -> Option<u32> {
+    text.bytes().try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
+}
+
+fn after_space(text: &str) -> &str {
+    text.strip_prefix(' ').unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: (&str, &str, &str, Option<u32>, &str)) {
+        let clock = Clock::new(chrono_tz::Tz::UTC, "2026-11-22T12:00:00Z".parse().unwrap());
+        let head = split(line, &clock).unwrap_or_else(|| panic!("no head: {line}"));
+        let (time, host, program, pid, message) = expected;
+        assert_eq!(head.time, time.parse().unwrap(), "{line}");
+        assert_eq!((&*head.host, &*head.program, head.pid, &*head.message), (host, program, pid, message), "{line}");
+    }
+
+    #[test]
+    fn the_forms_of_syslog() {
+        check(
+            "Nov 22 10:16:48 mx postfix/qmgr[812]: 4F: removed",
+            ("2026-11-22T10:16:48Z", "mx", "postfix/qmgr", Some(812), "4F: removed"),
+        );
+        check("<22>Nov  2 10:16:48 mx exim: x", ("2026-11-02T10:16:48Z", "mx", "exim", None, "x"));
+        check("Nov 22 10:16:48.250 mx a[1]: b: c", ("2026-11-22T10:16:48.25Z", "mx", "a", Some(1), "b: c"));
+        check("2026-11-22T10:16:48.123456+01:00 mx a[1]: b", ("2026-11-22T09:16:48.123456Z", "mx", "a", Some(1), "b"));
+        check("2026-11-22T10:16:48+0100 mx a[1]: b", ("2026-11-22T09:16:48Z", "mx", "a", Some(1), "b"));
+        check("Sun 2026-11-22 10:16:48 UTC mx a[1]: b", ("2026-11-22T10:16:48Z", "mx", "a", Some(1), "b"));
+        check(
+            "<22>1 2026-11-22T10:16:48.003Z mx a 1 ID47 [x@1 k=\"]\\\"\"][y@1] \u{feff}b c",
+            ("2026-11-22T10:16:48.003Z", "mx", "a", Some(1), "b c"),
+        );
+        check("<22>1 2026-11-22T10:16:48Z - a - - - b", ("2026-11-22T10:16:48Z", "", "a", None, "b"));
+    }
+
+    #[test]
+    fn json_of_the_journal_and_of_docker() {
+        check(
+            r#"{"__REALTIME_TIMESTAMP":"1795342608000123","_HOSTNAME":"mx","SYSLOG_IDENTIFIER":"a","_PID":"1","MESSAGE":"say \"b\""}"#,
+            ("2026-11-22T10:16:48.000123Z", "mx", "a", Some(1), "say \"b\""),
+        );
+        check(
+            r#"{"log":"Nov 22 10:16:48 mx a[1]: b\n","stream":"stdout","time":"2026-11-22T10:16:49.1Z"}"#,
+            ("2026-11-22T10:16:48Z", "mx", "a", Some(1), "b"),
+        );
+        check(
+            r#"{"log":"a[1]: b\n","time":"2026-11-22T10:16:49.1Z"}"#,
+            ("2026-11-22T10:16:49.1Z", "", "a", Some(1), "b"),
+        );
+    }
+
+    #[test]
+    fn a_log_of_its_own_has_no_host() {
+        check("2026-11-22 10:16:48 imap-login: Info: x", ("2026-11-22T10:16:48Z", "", "imap-login", None, "Info: x"));
+        check(
+            "Nov 22 10:16:48 imap(ann)<1><x>: Info: y",
+            ("2026-11-22T10:16:48Z", "", "imap(ann)<1><x>", None, "Info: y"),
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_panics(line in ".{0,200}") {
+            let clock = Clock::new(chrono_tz::Tz::Europe__Oslo, Time(1_795_342_608_000_000));
+            let _ = split(&line, &clock);
+        }
+    }
+}

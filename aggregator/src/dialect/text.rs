@@ -1,0 +1,109 @@
+//! The small texts that every mail log is made of: addresses, reply codes, hosts, durations.
+
+use crate::event::Address;
+
+/// The local part as it is and the domain in lower case. `<>` and an empty text have neither.
+pub fn mailbox(address: &str) -> (&str, String) {
+    let address = address.trim_start_matches('<').trim_end_matches('>');
+    match address.rsplit_once('@') {
+        Some((user, domain)) => (user, domain.to_ascii_lowercase()),
+        None => (address, String::new()),
+    }
+}
+
+/// The reply code (RFC 5321 section 4.2) and the enhanced status code (RFC 3463) that a reply begins with, as far as
+/// they are there: `550 5.1.1 …`, `550-5.1.1 …`, `5.1.1 …`.
+pub fn reply_codes(reply: &str) -> (Option<u16>, &str) {
+    let bytes = reply.as_bytes();
+    let code = match bytes {
+        [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..]
+            if rest.first().is_none_or(|byte| matches!(byte, b' ' | b'-' | b'\\' | b'\r' | b'\n')) =>
+        {
+            Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'))
+        }
+        _ => None,
+    };
+    let after = if code.is_some() { reply.get(4..).unwrap_or_default() } else { reply };
+    (code, enhanced_code(after))
+}
+
+/// The enhanced status code that a text begins with; empty when there is none.
+pub fn enhanced_code(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let code = text.get(..end).unwrap_or_default().trim_end_matches('.');
+    let mut parts = code.split('.');
+    let shaped = matches!(parts.next(), Some("2" | "4" | "5"))
+        && matches!(parts.next(), Some(subject) if (1..=3).contains(&subject.len()))
+        && matches!(parts.next(), Some(detail) if (1..=3).contains(&detail.len()))
+        && parts.next().is_none();
+    if shaped { code } else { "" }
+}
+
+/// The address in `host[192.0.2.1]`, `host[192.0.2.1]:25`, `[IPv6:2001:db8::1]`, and the host before it.
+pub fn host_and_address(text: &str) -> (&str, Option<Address>) {
+    let Some((host, rest)) = text.split_once('[') else { return (text, None) };
+    let inside = rest.split(']').next().unwrap_or_default();
+    let inside = inside.strip_prefix("IPv6:").unwrap_or(inside);
+    (host.trim_end(), inside.parse().ok())
+}
+
+/// `1d2h3m4s`, `4.25s`, `0s` in milliseconds.
+pub fn duration_ms(text: &str) -> Option<u64> {
+    let mut total = 0.0_f64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest.get(..end)?.parse().ok()?;
+        let unit_len = if rest.get(end..)?.starts_with("ms") { 2 } else { 1 };
+        let unit = match rest.get(end..end + unit_len)? {
+            "ms" => 1.0,
+            "s" => 1_000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            "d" => 86_400_000.0,
+            "w" => 604_800_000.0,
+            _ => return None,
+        };
+        total += number * unit;
+        rest = rest.get(end + unit_len..)?;
+    }
+    (!text.is_empty() && total < 1e15).then_some(total.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_fall_into_user_and_domain() {
+        assert_eq!(mailbox("<Ann@Example.ORG>"), ("Ann", "example.org".to_owned()));
+        assert_eq!(mailbox("<>"), ("", String::new()));
+        assert_eq!(mailbox("\"a@b\"@example.org"), ("\"a@b\"", "example.org".to_owned()));
+        assert_eq!(mailbox("root"), ("root", String::new()));
+    }
+
+    #[test]
+    fn codes_are_found_only_where_a_reply_has_them() {
+        assert_eq!(reply_codes("550 5.1.1 <x>: no"), (Some(550), "5.1.1"));
+        assert_eq!(reply_codes("550-5.7.26 no"), (Some(550), "5.7.26"));
+        assert_eq!(reply_codes("4.7.1 later"), (None, "4.7.1"));
+        assert_eq!(reply_codes("2001 messages"), (None, ""));
+        assert_eq!(reply_codes("5.1.1.1"), (None, ""));
+        assert_eq!(reply_codes("250"), (Some(250), ""));
+    }
+
+    #[test]
+    fn hosts_carry_their_address_in_brackets() {
+        assert_eq!(host_and_address("mx.example.org[192.0.2.1]:25"), ("mx.example.org", "192.0.2.1".parse().ok()));
+        assert_eq!(host_and_address("(ann) [IPv6:2001:db8::1]"), ("(ann)", "2001:db8::1".parse().ok()));
+        assert_eq!(host_and_address("none"), ("none", None));
+    }
+
+    #[test]
+    fn durations_add_up() {
+        assert_eq!(duration_ms("1d2h3m4s"), Some(93_784_000));
+        assert_eq!(duration_ms("0.125s"), Some(125));
+        assert_eq!(duration_ms("5"), None);
+        assert_eq!(duration_ms(""), None);
+    }
+}

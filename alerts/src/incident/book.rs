@@ -1,0 +1,314 @@
+//! The book of incidents: judgements go in, and what changed comes out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use aggregator::event::Time;
+use probes::judgement::Change;
+use probes::observation::Observation;
+
+use super::{Incident, Mending, Paging, is_composite};
+use crate::diagnose::{Action, Confidence, Diagnosis, Scope};
+use crate::view::IncidentState;
+
+/// Ended incidents that are kept for the pages; the oldest go first. The generations are kept for good.
+pub const MAX_CLOSED: usize = 100;
+
+/// The letters of a short name: no I, L, O, U, which people mistake (Crockford's base 32).
+const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// What a judgement did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing that people need to know.
+    Nothing,
+    /// A new incident.
+    Opened(String),
+    /// It is worse than was known: seen from everywhere now, or its root was found.
+    Worsened(String),
+    /// Its story has a new line; nobody is woken for it.
+    Noted(String),
+    /// It has ended.
+    Resolved(String),
+}
+
+/// All incidents of a watcher.
+#[derive(Debug, Default)]
+pub struct Book {
+    site: String,
+    held_ms: i64,
+    units: BTreeMap<(String, String), String>,
+    open: BTreeMap<String, Incident>,
+    closed: VecDeque<Incident>,
+    generations: BTreeMap<String, u32>,
+}
+
+impl Book {
+    /// An empty book. `held_ms` is how long a failure from one region may last before it is paged; `units` says
+    /// which unit stands behind a (target, service).
+    pub fn new(site: &str, held_ms: i64, units: BTreeMap<(String, String), String>) -> Self {
+        Self { site: site.to_owned(), held_ms, units, ..Self::default() }
+    }
+
+    /// Puts back what was kept before a restart, oldest first.
+    pub fn restore(&mut self, incidents: Vec<Incident>, generations: BTreeMap<String, u32>) {
+        self.generations = generations;
+        for incident in incidents {
+            if incident.is_open() {
+                self.open.insert(incident.key(), incident);
+            } else {
+                self.close(incident);
+            }
+        }
+    }
+
+    /// The incident of this key.
+    pub fn get(&self, key: &str) -> Option<&Incident> {
+        self.open.get(key).or_else(|| self.closed.iter().find(|incident| incident.key() == key))
+    }
+
+    /// The incident of this key, to be changed.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Incident> {
+        if self.open.contains_key(key) {
+            return self.open.get_mut(key);
+        }
+        self.closed.iter_mut().find(|incident| incident.key() == key)
+    }
+
+    /// Those that have not ended.
+    pub fn open(&self) -> impl Iterator<Item = &Incident> {
+        self.open.values()
+    }
+
+    /// All that are kept, newest first.
+    pub fn newest(&self) -> Vec<&Incident> {
+        let mut all: Vec<&Incident> = self.open.values().chain(&self.closed).collect();
+        all.sort_by_key(|incident| std::cmp::Reverse(incident.opened_at));
+        all
+    }
+
+    /// The open incident that a service belongs to.
+    pub fn of_service(&self, target: &str, service: &str) -> Option<&Incident> {
+        self.open.values().find(|incident| incident.target == target && incident.failing.contains(service))
+    }
+
+    /// Whether the last restart for this service did not help, in an earlier incident.
+    pub fn last_restart_failed(&self, base: &str) -> bool {
+        let tried = |incident: &&Incident| {
+            incident.base == base
+                && matches!(incident.mending, Mending::Failed | Mending::Verified | Mending::Restarted)
+        };
+        self.closed.iter().rev().find(tried).is_some_and(|incident| incident.mending == Mending::Failed)
+    }
+
+    /// Another watcher has come further for this base: this one follows, so that keys agree again.
+    pub fn learn_generation(&mut self, key: &str) {
+        let Some((base, generation)) = key.rsplit_once('-') else { return };
+        let Ok(generation) = generation.parse::<u32>() else { return };
+        let open = self.open.values().any(|incident| incident.base == base);
+        if let Some(known) = self.generations.get_mut(base)
+            && !open
+            && generation > *known
+        {
+            *known = generation;
+        }
+    }
+
+    /// The generation of a base, to be kept.
+    pub fn generation(&self, base: &str) -> u32 {
+        self.generations.get(base).copied().unwrap_or(0)
+    }
+
+    /// A verdict has changed.
+    pub fn change(&mut self, change: &Change) -> Step {
+        use aggregator::event::VerdictState::{Degraded, Down, Maintenance, Regional, Unknown, Up};
+        match change.to {
+            Down => self.fails(change, Scope::AllRegions),
+            Regional => self.regional(change),
+            Up | Degraded => self.recovers(change),
+            // No data is not an end of an outage, and announced work is not one of ours to end.
+            Unknown | Maintenance => Step::Nothing,
+        }
+    }
+
+    /// A service fails from here, and nobody else can be asked.
+    pub fn unconfirmed(&mut self, seen: &Observation, title: &str, now: Time) -> Step {
+        if self.of_service(&seen.target, &seen.service).is_some() {
+            return Step::Nothing;
+        }
+        let change = Change {
+            target: seen.target.clone(),
+            service: seen.service.clone(),
+            title: title.to_owned(),
+            from: aggregator::event::VerdictState::Unknown,
+            to: aggregator::event::VerdictState::Unknown,
+            at: now,
+            since: seen.ts,
+            last_good: None,
+            observations: vec![seen.clone()],
+            voters: vec![seen.vantage.clone()],
+            assigned: 1,
+        };
+        self.fails(&change, Scope::Unconfirmed)
+    }
+
+    fn fails(&mut self, change: &Change, scope: Scope) -> Step {
+        let same_target = |incident: &&mut Incident| incident.target == change.target;
+        if let Some(incident) =
+            self.open.values_mut().filter(same_target).find(|incident| incident.failing.contains(&change.service))
+        {
+            return Self::fails_again(incident, change, scope);
+        }
+        let root_known = |incident: &&mut Incident| is_composite(&change.service) || is_composite(&incident.service);
+        if let Some(incident) = self.open.values_mut().filter(same_target).find(root_known) {
+            incident.failing.insert(change.service.clone());
+            incident.note(change.at, format!("{} fails as well", change.title));
+            incident.observations = change.observations.clone();
+            if is_composite(&change.service) {
+                return Step::Noted(incident.key());
+            }
+            incident.service = change.service.clone();
+            incident.title = change.title.clone();
+            incident.unit = self.units.get(&(change.target.clone(), change.service.clone())).cloned();
+            incident.scope = scope;
+            incident.paging = Paging::Paged;
+            incident.diagnose();
+            return Step::Worsened(incident.key());
+        }
+        Step::Opened(self.begin(change, scope, Paging::Paged))
+    }
+
+    fn fails_again(incident: &mut Incident, change: &Change, scope: Scope) -> Step {
+        incident.observations = change.observations.clone();
+        incident.recovered_at = None;
+        if incident.scope == scope || change.service != incident.service {
+            return Step::Noted(incident.key());
+        }
+        incident.scope = scope;
+        incident.paging = Paging::Paged;
+        incident.last_good = incident.last_good.or(change.last_good);
+        incident.note(change.at, format!("a quorum of {} watchers sees {} down", change.assigned, change.title));
+        incident.diagnose();
+        Step::Worsened(incident.key())
+    }
+
+    fn regional(&mut self, change: &Change) -> Step {
+        let mut same_target = self.open.values_mut().filter(|incident| incident.target == change.target);
+        if let Some(incident) = same_target.find(|incident| incident.failing.contains(&change.service)) {
+            if incident.scope == Scope::AllRegions && incident.recovered_at.is_none() {
+                incident.recovered_at = Some(change.since);
+                incident.note(change.at, format!("{} is up again, not yet from every region", change.title));
+                return Step::Noted(incident.key());
+            }
+            return Step::Nothing;
+        }
+        let explained =
+            is_composite(&change.service) && self.open.values().any(|incident| incident.target == change.target);
+        if explained {
+            return Step::Nothing;
+        }
+        let until = change.at.plus_millis(self.held_ms);
+        Step::Opened(self.begin(change, Scope::OneRegion, Paging::Held(until)))
+    }
+
+    fn recovers(&mut self, change: &Change) -> Step {
+        let belongs =
+            |incident: &&mut Incident| incident.target == change.target && incident.failing.contains(&change.service);
+        let Some(incident) = self.open.values_mut().find(belongs) else { return Step::Nothing };
+        let key = incident.key();
+        incident.failing.remove(&change.service);
+        if change.service == incident.service {
+            // Only the end of the root is the end of the outage; a composite notices it later.
+            incident.recovered_at.get_or_insert(change.since);
+        }
+        incident.note(change.at, format!("{} is up again", change.title));
+        if !incident.failing.iter().all(|service| is_composite(service)) {
+            return Step::Noted(key);
+        }
+        let still: Vec<String> = incident.failing.iter().cloned().collect();
+        if !still.is_empty() {
+            incident.note(change.at, format!("{} will be looked at again by its next audit", still.join(", ")));
+        }
+        let Some(mut incident) = self.open.remove(&key) else { return Step::Nothing };
+        incident.state = IncidentState::Resolved;
+        let end = incident.recovered_at.unwrap_or(change.since).max(incident.opened_at);
+        incident.resolved_at = Some(end);
+        incident.note(change.at, "resolved");
+        self.close(incident);
+        Step::Resolved(key)
+    }
+
+    fn begin(&mut self, change: &Change, scope: Scope, paging: Paging) -> String {
+        let base = base(&self.site, &change.target, &change.service);
+        let generation = self.generations.entry(base.clone()).or_default();
+        *generation += 1;
+        let mut incident = Incident {
+            name: short_name(&base, *generation),
+            base,
+            generation: *generation,
+            target: change.target.clone(),
+            service: change.service.clone(),
+            title: change.title.clone(),
+            unit: self.units.get(&(change.target.clone(), change.service.clone())).cloned(),
+            failing: BTreeSet::from([change.service.clone()]),
+            scope,
+            state: IncidentState::Firing,
+            diagnosis: blank(),
+            opened_at: change.since,
+            last_good: change.last_good,
+            recovered_at: None,
+            resolved_at: None,
+            acknowledged_by: None,
+            paging,
+            mending: Mending::Untried,
+            mended_by: None,
+            observations: change.observations.clone(),
+            evidence: None,
+            timeline: Vec::new(),
+            revision: 0,
+        };
+        incident.note(change.at, format!("opened: {} fails, seen by {}", change.title, change.voters.join(", ")));
+        incident.diagnose();
+        let key = incident.key();
+        self.open.insert(key.clone(), incident);
+        key
+    }
+
+    fn close(&mut self, incident: Incident) {
+        if self.closed.len() >= MAX_CLOSED {
+            self.closed.pop_front();
+        }
+        self.closed.push_back(incident);
+    }
+}
+
+/// Hash of site, target and symptom chain.
+fn base(site: &str, target: &str, chain: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in [site, target, chain] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// The name by which people merge doubles: `V-` and three letters, 32,768 of them.
+fn short_name(base: &str, generation: u32) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(base.as_bytes()).update(&generation.to_le_bytes());
+    let hash = hasher.finalize();
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 32)]);
+    ["V-".to_owned()].into_iter().chain(hash.as_bytes()[..3].iter().map(|byte| letter(byte).to_string())).collect()
+}
+
+fn blank() -> Diagnosis {
+    Diagnosis {
+        table: String::new(),
+        cause: String::new(),
+        confidence: Confidence::Undetermined,
+        summary: String::new(),
+        supports: Vec::new(),
+        against: Vec::new(),
+        action: Action::None,
+        steps: Vec::new(),
+    }
+}

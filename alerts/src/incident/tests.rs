@@ -1,0 +1,139 @@
+use std::collections::BTreeMap;
+
+use aggregator::event::VerdictState;
+use probes::judgement::Change;
+
+use super::*;
+use crate::diagnose::tests::seen;
+
+fn book() -> Book {
+    let units = BTreeMap::from([(("varde".to_owned(), "imap".to_owned()), "mail-imap".to_owned())]);
+    Book::new("Varde", 120_000, units)
+}
+
+pub(crate) fn change(service: &str, to: VerdictState, at_s: i64) -> Change {
+    let bad = |vantage| seen(vantage, service, &[("tcp", ""), ("tls", "timeout")]);
+    Change {
+        target: "varde".to_owned(),
+        service: service.to_owned(),
+        title: service.to_uppercase(),
+        from: VerdictState::Unknown,
+        to,
+        at: Time::from_seconds(at_s),
+        since: Time::from_seconds(at_s - 5),
+        last_good: None,
+        observations: match to {
+            VerdictState::Down => ["us-east", "no-oslo", "au-sydney"].map(bad).to_vec(),
+            VerdictState::Regional => vec![bad("us-east"), seen("no-oslo", service, &[("tcp", "")])],
+            _ => vec![],
+        },
+        voters: vec!["us-east".to_owned(), "no-oslo".to_owned()],
+        assigned: 3,
+    }
+}
+
+fn key_of(step: Step) -> String {
+    match step {
+        Step::Opened(key) | Step::Worsened(key) | Step::Noted(key) | Step::Resolved(key) => key,
+        Step::Nothing => panic!("nothing happened"),
+    }
+}
+
+#[test]
+fn two_watchers_give_an_outage_the_same_key_and_name_and_the_next_one_another() {
+    let (mut here, mut there) = (book(), book());
+    let first = key_of(here.change(&change("imap", VerdictState::Down, 100)));
+    assert_eq!(first, key_of(there.change(&change("imap", VerdictState::Down, 107))));
+    let name = here.get(&first).unwrap().name.clone();
+    assert_eq!(name, there.get(&first).unwrap().name);
+    assert!(name.starts_with("V-") && name.len() == 5, "{name}");
+
+    assert_eq!(here.change(&change("imap", VerdictState::Up, 200)), Step::Resolved(first.clone()));
+    let incident = here.get(&first).unwrap();
+    assert_eq!(incident.opened_at, Time::from_seconds(95));
+    assert_eq!(incident.resolved_at, Some(Time::from_seconds(195)));
+
+    let second = key_of(here.change(&change("imap", VerdictState::Down, 300)));
+    assert_eq!(second.rsplit_once('-').unwrap(), (first.rsplit_once('-').unwrap().0, "2"));
+    assert_ne!(here.get(&second).unwrap().name, name);
+}
+
+#[test]
+fn the_round_trip_joins_the_incident_of_the_service_that_breaks_it() {
+    let mut book = book();
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    assert_eq!(book.change(&change("round_trip", VerdictState::Down, 130)), Step::Noted(key.clone()));
+    assert_eq!(book.open().count(), 1);
+    // The round trip looks again only with its next audit: the incident does not wait for it.
+    assert_eq!(book.change(&change("imap", VerdictState::Up, 200)), Step::Resolved(key));
+    assert_eq!(book.change(&change("round_trip", VerdictState::Up, 900)), Step::Nothing);
+}
+
+#[test]
+fn a_round_trip_incident_becomes_that_of_the_part_that_is_found_down() {
+    let mut book = book();
+    let key = key_of(book.change(&change("round_trip", VerdictState::Down, 100)));
+    assert_eq!(book.change(&change("imap", VerdictState::Down, 110)), Step::Worsened(key.clone()));
+    let incident = book.get(&key).unwrap();
+    assert_eq!((incident.service.as_str(), incident.unit.as_deref()), ("imap", Some("mail-imap")));
+}
+
+#[test]
+fn a_regional_failure_is_held_and_paged_at_once_when_it_spreads() {
+    let mut book = book();
+    let key = key_of(book.change(&change("imap", VerdictState::Regional, 100)));
+    let incident = book.get(&key).unwrap();
+    assert_eq!(incident.paging, Paging::Held(Time::from_seconds(220)));
+    assert_eq!(incident.diagnosis.cause, "path_from_one_region");
+    assert_eq!(book.change(&change("imap", VerdictState::Down, 110)), Step::Worsened(key.clone()));
+    let incident = book.get(&key).unwrap();
+    assert_eq!((incident.paging, incident.scope), (Paging::Paged, Scope::AllRegions));
+    assert_eq!(incident.diagnosis.cause, "service_silent");
+}
+
+#[test]
+fn an_outage_ends_when_most_regions_are_back_but_is_resolved_when_all_are() {
+    let mut book = book();
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    assert_eq!(book.change(&change("imap", VerdictState::Unknown, 150)), Step::Nothing);
+    assert_eq!(book.change(&change("imap", VerdictState::Regional, 200)), Step::Noted(key.clone()));
+    assert_eq!(book.change(&change("imap", VerdictState::Up, 260)), Step::Resolved(key.clone()));
+    assert_eq!(book.get(&key).unwrap().resolved_at, Some(Time::from_seconds(195)));
+}
+
+#[test]
+fn what_was_kept_is_there_after_a_restart() {
+    let mut before = book();
+    let key = key_of(before.change(&change("imap", VerdictState::Down, 100)));
+    let kept = serde_json::to_string(before.get(&key).unwrap()).unwrap();
+    let mut after = book();
+    let generations = BTreeMap::from([(key.rsplit_once('-').unwrap().0.to_owned(), 1)]);
+    after.restore(vec![serde_json::from_str(&kept).unwrap()], generations);
+    assert_eq!(after.change(&change("imap", VerdictState::Down, 160)), Step::Noted(key.clone()));
+    assert_eq!(after.change(&change("imap", VerdictState::Up, 200)), Step::Resolved(key));
+}
+
+#[test]
+fn a_restart_that_did_not_help_is_remembered_until_one_does() {
+    let mut book = book();
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    let base = book.get(&key).unwrap().base.clone();
+    book.get_mut(&key).unwrap().mending = Mending::Failed;
+    book.change(&change("imap", VerdictState::Up, 200));
+    assert!(book.last_restart_failed(&base));
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 300)));
+    book.get_mut(&key).unwrap().mending = Mending::Verified;
+    book.change(&change("imap", VerdictState::Up, 400));
+    assert!(!book.last_restart_failed(&base));
+}
+
+#[test]
+fn an_unconfirmed_failure_is_an_incident_of_its_own_scope() {
+    let mut book = book();
+    let bad = seen("us-east", "imap", &[("tcp", ""), ("tls", "timeout")]);
+    let key = key_of(book.unconfirmed(&bad, "IMAP", Time::from_seconds(1_060)));
+    let incident = book.get(&key).unwrap();
+    assert_eq!(incident.scope, Scope::Unconfirmed);
+    assert!(incident.diagnosis.summary.starts_with("Unconfirmed: IMAP of varde fails from us-east at \"tls\""));
+    assert_eq!(book.unconfirmed(&bad, "IMAP", Time::from_seconds(1_120)), Step::Nothing);
+}

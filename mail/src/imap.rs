@@ -1,0 +1,18 @@
+//! IMAP (RFC 9051, and RFC 3501 clients).
+//!
+//! Octets become frames (`frame`), frames commands (`parse`), commands changes of the store and responses
+//! (`session`); `driver` moves octets between a session and its socket.
+
+mod command;
+mod driver;
+mod envelope;
+mod frame;
+mod mime;
+mod parse;
+mod sequence;
+mod session;
+mod structure;
+mod utf7;
+mod write;
+
+pub use driver::serve;

@@ -1,0 +1,170 @@
+//! Capabilities, TLS, logging in, ENABLE.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Done, EndReason, Expect, Outcome, Session, State, bad, no, ok};
+use crate::store::Directory;
+
+/// Wrong passwords before the session ends.
+const FAILURES: u32 = 5;
+
+/// An attempt to log in, for the event tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// The name that was tried.
+    pub(crate) user: String,
+    /// `LOGIN` or `PLAIN`.
+    pub(crate) mechanism: &'static str,
+    /// Why it failed; `None` when it did not.
+    pub(crate) failure: Option<&'static str>,
+}
+
+impl Session {
+    /// What is there, and only what is there.
+    pub(super) fn capabilities(&self) -> String {
+        let mut names = vec!["IMAP4rev2", "IMAP4rev1", "LITERAL+", "ID", "ENABLE", "SASL-IR"];
+        match &self.state {
+            State::NotAuthenticated | State::Ended(_) => {
+                if !self.facts.tls {
+                    names.push("STARTTLS");
+                }
+                names.push(if self.may_log_in() { "AUTH=PLAIN" } else { "LOGINDISABLED" });
+            }
+            State::Authenticated(_) | State::Selected(..) => names.extend([
+                "IDLE",
+                "NAMESPACE",
+                "UIDPLUS",
+                "MOVE",
+                "UNSELECT",
+                "CHILDREN",
+                "SPECIAL-USE",
+                "CREATE-SPECIAL-USE",
+                "LIST-EXTENDED",
+                "LIST-STATUS",
+                "ESEARCH",
+                "SEARCHRES",
+                "WITHIN",
+                "CONDSTORE",
+                "MULTIAPPEND",
+                "QUOTA",
+                "QUOTA=RES-STORAGE",
+                "STATUS=SIZE",
+            ]),
+        }
+        names.join(" ")
+    }
+
+    /// Passwords cross the network over TLS only; on this machine they cross none.
+    fn may_log_in(&self) -> bool {
+        self.facts.tls || self.facts.loopback
+    }
+
+    pub(super) fn start_tls(&mut self) -> Done {
+        match (&self.state, self.facts.tls) {
+            (_, true) => bad("[CLIENTBUG] TLS has begun already"),
+            (State::NotAuthenticated, false) => {
+                self.expect = Expect::Tls;
+                ok("Begin TLS now")
+            }
+            (_, false) => bad("[CLIENTBUG] TLS begins before login"),
+        }
+    }
+
+    pub(super) fn login(&mut self, user: &[u8], password: &[u8]) -> Done {
+        match self.refusal() {
+            Some(refusal) => refusal,
+            None => self.check("LOGIN", user, password),
+        }
+    }
+
+    pub(super) fn authenticate(&mut self, tag: &str, mechanism: &str, initial: Option<Vec<u8>>) -> Outcome {
+        if let Some(refusal) = self.refusal() {
+            return Outcome::Done(refusal);
+        }
+        match (mechanism, initial) {
+            ("PLAIN", Some(response)) => Outcome::Done(self.plain(&response)),
+            ("PLAIN", None) => {
+                self.out.extend_from_slice(b"+ \r\n");
+                self.expect = Expect::SaslPlain { tag: tag.to_owned() };
+                Outcome::Later
+            }
+            _ => Outcome::Done(no("[CANNOT] There is no such SASL mechanism here")),
+        }
+    }
+
+    pub(super) fn sasl_response(&mut self, line: &[u8]) -> Done {
+        match STANDARD.decode(line.trim_ascii_end()) {
+            _ if line == b"*" => bad("AUTHENTICATE cancelled"),
+            Ok(response) => self.plain(&response),
+            Err(_) => bad("The response is not base64"),
+        }
+    }
+
+    /// Why nobody can log in now.
+    fn refusal(&self) -> Option<Done> {
+        match &self.state {
+            State::NotAuthenticated if self.may_log_in() => None,
+            State::NotAuthenticated => Some(no("[PRIVACYREQUIRED] Begin TLS before you log in")),
+            _ => Some(bad("[CLIENTBUG] You are logged in already")),
+        }
+    }
+
+    /// RFC 4616: authorisation identity, authentication identity, password.
+    fn plain(&mut self, response: &[u8]) -> Done {
+        let mut parts = response.split(|octet| *octet == 0);
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(acting_as), Some(user), Some(password), None) if acting_as.is_empty() || acting_as == user => {
+                self.check("PLAIN", user, password)
+            }
+            (Some(_), Some(_), Some(_), None) => no("[AUTHORIZATIONFAILED] You may act for yourself only"),
+            _ => bad("The response is not that of SASL PLAIN"),
+        }
+    }
+
+    fn check(&mut self, mechanism: &'static str, user: &[u8], password: &[u8]) -> Done {
+        let user = String::from_utf8_lossy(user).into_owned();
+        let found = match std::str::from_utf8(password) {
+            Ok(password) => self.stores.directory.authenticate(&user, password),
+            Err(_) => Ok(None),
+        };
+        let account = match found {
+            Ok(account) => account,
+            Err(error) => {
+                self.attempts.push(Attempt { user, mechanism, failure: Some("store_unavailable") });
+                return error.into();
+            }
+        };
+        let Some(account) = account else {
+            self.attempts.push(Attempt { user, mechanism, failure: Some("wrong_credentials") });
+            self.failures += 1;
+            if self.failures >= FAILURES {
+                self.untagged("BYE Too many wrong passwords");
+                self.state = State::Ended(EndReason::LoginFailures);
+            }
+            return no("[AUTHENTICATIONFAILED] Wrong address or password");
+        };
+        if let Err(error) = self.stores.mailboxes.ensure_account(account.id) {
+            return error.into();
+        }
+        self.attempts.push(Attempt { user, mechanism, failure: None });
+        self.state = State::Authenticated(account);
+        ok(["[CAPABILITY ", &self.capabilities(), "] You are logged in"].concat())
+    }
+
+    pub(super) fn enable(&mut self, names: &[String]) -> Done {
+        let mut enabled = String::from("ENABLED");
+        for name in names {
+            let known = match name.as_str() {
+                "IMAP4REV2" => &mut self.rev2,
+                "CONDSTORE" => &mut self.condstore,
+                _ => continue,
+            };
+            *known = true;
+            enabled.push(' ');
+            enabled.push_str(name);
+        }
+        self.untagged(&enabled);
+        ok("ENABLE done")
+    }
+}

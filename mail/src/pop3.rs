@@ -1,0 +1,8 @@
+//! POP3 (RFC 1939) with CAPA (RFC 2449), STLS (RFC 2595), AUTH PLAIN (RFC 5034).
+//!
+//! `session` is the protocol as a value; `driver` moves octets between a session and its socket.
+
+mod driver;
+mod session;
+
+pub use driver::serve;

@@ -1,0 +1,552 @@
+//! A POP3 session as a value: octets in, octets out, and what the driver is to do next.
+//!
+//! The maildrop is INBOX as it was at login. What is marked for deletion goes at QUIT, and only then.
+
+use std::collections::VecDeque;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::store::{Account, Directory, MailboxId, StoreError, Stores};
+
+/// Octets of a line (RFC 2449 section 4 asks for 255; AUTH may need more).
+const LINE_BYTES: usize = 4 * 1024;
+/// Responses are handed to the driver in pieces of about this size.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Wrong passwords, and lines that are no command, before the session ends.
+const FAILURES: u32 = 5;
+const COMPLAINTS: u32 = 50;
+
+/// What the driver does next, after it has written what there is to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Read,
+    /// Run the session again: there is more to do.
+    More,
+    StartTls,
+    /// Close the connection, for this reason.
+    Close(&'static str),
+}
+
+/// An attempt to log in, for the event tables.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) user: String,
+    pub(super) mechanism: &'static str,
+    /// Why it failed; `None` when it did not.
+    pub(super) failure: Option<&'static str>,
+}
+
+/// A message of the maildrop.
+struct Item {
+    uid: u32,
+    size: u64,
+    deleted: bool,
+}
+
+/// The maildrop of who is logged in.
+struct Maildrop {
+    account: Account,
+    mailbox: MailboxId,
+    uid_validity: u32,
+    items: Vec<Item>,
+}
+
+enum State {
+    /// Before login; the name that USER gave.
+    Authorization(Option<String>),
+    /// The client's next line is the response to AUTH PLAIN.
+    Sasl,
+    Transaction(Box<Maildrop>),
+    /// TLS is to begin.
+    Tls,
+    Ended(&'static str),
+}
+
+pub(super) struct Session {
+    stores: Stores,
+    tls: bool,
+    loopback: bool,
+    state: State,
+    input: Vec<u8>,
+    out: Vec<u8>,
+    /// Lines of a long listing that are still to be written.
+    listing: VecDeque<String>,
+    attempts: Vec<Attempt>,
+    user: String,
+    failures: u32,
+    complaints: u32,
+    commands: u32,
+}
+
+impl Session {
+    pub(super) fn new(stores: Stores, tls: bool, loopback: bool) -> Self {
+        Self {
+            stores,
+            tls,
+            loopback,
+            state: State::Authorization(None),
+            input: Vec::new(),
+            out: b"+OK Varde POP3\r\n".to_vec(),
+            listing: VecDeque::new(),
+            attempts: Vec::new(),
+            user: String::new(),
+            failures: 0,
+            complaints: 0,
+            commands: 0,
+        }
+    }
+
+    pub(super) fn receive(&mut self, octets: &[u8]) {
+        self.input.extend_from_slice(octets);
+    }
+
+    pub(super) fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    pub(super) fn take_attempts(&mut self) -> Vec<Attempt> {
+        std::mem::take(&mut self.attempts)
+    }
+
+    pub(super) fn commands(&self) -> u32 {
+        self.commands
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// TLS has begun: what came before it is forgotten.
+    pub(super) fn tls_began(&mut self) {
+        self.tls = true;
+        self.input.clear();
+        self.state = State::Authorization(None);
+    }
+
+    /// Says why the session ends though the client did not ask for it.
+    pub(super) fn bye(&mut self, why: &str) {
+        self.reply("-ERR", why);
+    }
+
+    /// Does what there is to do, up to a piece of output.
+    pub(super) fn run(&mut self) -> Next {
+        loop {
+            while let Some(line) = self.listing.pop_front() {
+                self.out.extend_from_slice(line.as_bytes());
+                self.out.extend_from_slice(b"\r\n");
+                if self.out.len() >= PIECE_BYTES {
+                    return Next::More;
+                }
+            }
+            match self.state {
+                State::Ended(reason) => return Next::Close(reason),
+                State::Tls => return Next::StartTls,
+                _ if self.out.len() >= PIECE_BYTES => return Next::More,
+                _ => {}
+            }
+            let Some(end) = self.input.iter().position(|octet| *octet == b'\n') else {
+                if self.input.len() <= LINE_BYTES {
+                    return Next::Read;
+                }
+                self.reply("-ERR", "the line is too long");
+                self.state = State::Ended("protocol_error");
+                continue;
+            };
+            let line: Vec<u8> = self.input.drain(..=end).collect();
+            if line.len() > LINE_BYTES {
+                self.reply("-ERR", "the line is too long");
+                self.state = State::Ended("protocol_error");
+                continue;
+            }
+            self.line(&String::from_utf8_lossy(line.strip_suffix(b"\r\n").unwrap_or(&line[..line.len() - 1])));
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.commands = self.commands.saturating_add(1);
+        if matches!(self.state, State::Sasl) {
+            self.state = State::Authorization(None);
+            return match line {
+                "*" => self.reply("-ERR", "AUTH cancelled"),
+                line => self.plain(line),
+            };
+        }
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let (word, rest) = (word.to_ascii_uppercase(), rest.trim());
+        match word.as_str() {
+            "CAPA" => self.capabilities(),
+            "QUIT" => self.quit(),
+            _ => match self.state {
+                State::Transaction(_) => self.transaction(&word, rest),
+                _ => self.authorization(&word, rest, line),
+            },
+        }
+    }
+
+    fn capabilities(&mut self) {
+        self.reply("+OK", "capabilities follow");
+        let mut names = vec!["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "IMPLEMENTATION Varde"];
+        if !self.tls {
+            names.push("STLS");
+        }
+        if self.may_log_in() {
+            names.extend(["USER", "SASL PLAIN"]);
+        }
+        self.listing.extend(names.into_iter().chain(["."]).map(str::to_owned));
+    }
+
+    /// Passwords cross the network over TLS only; on this machine they cross none.
+    fn may_log_in(&self) -> bool {
+        self.tls || self.loopback
+    }
+
+    fn authorization(&mut self, word: &str, rest: &str, line: &str) {
+        match (word, &self.state) {
+            ("STLS", _) if self.tls => self.reply("-ERR", "TLS has begun already"),
+            ("STLS", _) => {
+                self.reply("+OK", "begin TLS now");
+                self.state = State::Tls;
+            }
+            ("USER" | "PASS" | "AUTH", _) if !self.may_log_in() => {
+                self.reply("-ERR", "[AUTH] begin TLS before you log in")
+            }
+            ("USER", _) if !rest.is_empty() => {
+                self.state = State::Authorization(Some(rest.to_owned()));
+                self.reply("+OK", "and the password");
+            }
+            ("PASS", State::Authorization(Some(user))) => {
+                // A password may begin and end with spaces (RFC 1939 section 7).
+                let (user, password) = (user.clone(), line.get(5..).unwrap_or_default().to_owned());
+                self.state = State::Authorization(None);
+                self.check("USER", user, &password);
+            }
+            ("PASS", _) => self.reply("-ERR", "USER comes first"),
+            ("AUTH", _) if rest.is_empty() => {
+                self.reply("+OK", "mechanisms follow");
+                self.listing.extend(["PLAIN".to_owned(), ".".to_owned()]);
+            }
+            ("AUTH", _) => match rest.split_once(' ') {
+                _ if rest.eq_ignore_ascii_case("PLAIN") => {
+                    self.out.extend_from_slice(b"+ \r\n");
+                    self.state = State::Sasl;
+                }
+                Some((mechanism, response)) if mechanism.eq_ignore_ascii_case("PLAIN") => self.plain(response),
+                _ => self.reply("-ERR", "there is no such SASL mechanism here"),
+            },
+            _ => self.complain(),
+        }
+    }
+
+    /// RFC 4616: authorisation identity, authentication identity, password.
+    fn plain(&mut self, response: &str) {
+        let decoded = STANDARD.decode(response.trim()).ok().and_then(|octets| String::from_utf8(octets).ok());
+        let parts: Vec<&str> = decoded.as_deref().unwrap_or_default().split('\0').collect();
+        match parts[..] {
+            [acting_as, user, password] if acting_as.is_empty() || acting_as == user => {
+                self.check("PLAIN", user.to_owned(), password);
+            }
+            _ => self.reply("-ERR", "the response is not that of SASL PLAIN"),
+        }
+    }
+
+    fn check(&mut self, mechanism: &'static str, user: String, password: &str) {
+        let opened = self
+            .stores
+            .directory
+            .authenticate(&user, password)
+            .and_then(|account| account.map(|account| self.open(account)).transpose());
+        let failure = match opened {
+            Ok(Some(maildrop)) => {
+                let (count, size) = maildrop.count();
+                self.user = maildrop.account.address.clone();
+                self.state = State::Transaction(Box::new(maildrop));
+                self.reply("+OK", &[&count.to_string(), " messages (", &size.to_string(), " octets)"].concat());
+                None
+            }
+            Ok(None) => {
+                self.reply("-ERR", "[AUTH] Wrong address or password");
+                self.failures += 1;
+                if self.failures >= FAILURES {
+                    self.state = State::Ended("login_failures");
+                }
+                Some("wrong_credentials")
+            }
+            Err(error) => {
+                self.unavailable(&error);
+                Some("store_unavailable")
+            }
+        };
+        self.attempts.push(Attempt { user, mechanism, failure });
+    }
+
+    fn open(&self, account: Account) -> Result<Maildrop, StoreError> {
+        self.stores.mailboxes.ensure_account(account.id)?;
+        let inbox = self.stores.mailboxes.open_mailbox(account.id, "INBOX")?;
+        let view = self.stores.mailboxes.changes(inbox.id, 0)?;
+        let items = view.changed.iter().map(|state| Item { uid: state.uid, size: state.size, deleted: false });
+        Ok(Maildrop { account, mailbox: inbox.id, uid_validity: inbox.uid_validity, items: items.collect() })
+    }
+
+    fn transaction(&mut self, word: &str, rest: &str) {
+        let State::Transaction(maildrop) = &mut self.state else { return };
+        match (word, rest) {
+            ("NOOP", "") => self.reply("+OK", ""),
+            ("STAT", "") => {
+                let (count, size) = maildrop.count();
+                self.reply("+OK", &[&count.to_string(), " ", &size.to_string()].concat());
+            }
+            ("RSET", "") => {
+                maildrop.items.iter_mut().for_each(|item| item.deleted = false);
+                self.reply("+OK", "nothing is marked any more");
+            }
+            ("LIST" | "UIDL", "") => {
+                let line = |(number, item): (usize, &Item)| {
+                    [&number.to_string(), " ", &maildrop.describe(word, item)].concat()
+                };
+                let lines: Vec<String> = maildrop.live().map(line).chain([".".to_owned()]).collect();
+                self.reply("+OK", "the list follows");
+                self.listing.extend(lines);
+            }
+            ("LIST" | "UIDL", number) => match maildrop.find(number) {
+                Some(at) => {
+                    let described = maildrop.describe(word, &maildrop.items[at]);
+                    self.reply("+OK", &[number, " ", &described].concat());
+                }
+                None => self.no_such_message(),
+            },
+            ("DELE", number) => match maildrop.find(number) {
+                Some(at) => {
+                    maildrop.items[at].deleted = true;
+                    self.reply("+OK", "marked; it goes at QUIT");
+                }
+                None => self.no_such_message(),
+            },
+            ("RETR", number) => match maildrop.find(number) {
+                Some(at) => self.retrieve(at, None),
+                None => self.no_such_message(),
+            },
+            ("TOP", rest) => {
+                let (number, lines) = rest.split_once(' ').unwrap_or((rest, ""));
+                match (maildrop.find(number), lines.trim().parse().ok()) {
+                    (Some(at), Some(lines)) => self.retrieve(at, Some(lines)),
+                    (None, Some(_)) => self.no_such_message(),
+                    (_, None) => self.reply("-ERR", "TOP takes a message and a number of lines"),
+                }
+            }
+            _ => self.complain(),
+        }
+    }
+
+    /// Writes a message, or its header and some lines of its body, with dots stuffed (RFC 1939 section 3).
+    fn retrieve(&mut self, at: usize, body_lines: Option<usize>) {
+        let State::Transaction(maildrop) = &self.state else { return };
+        let octets = match self.stores.mailboxes.octets(maildrop.mailbox, maildrop.items[at].uid) {
+            Ok(octets) => octets,
+            Err(StoreError::NotFound(_)) => return self.reply("-ERR", "[SYS/TEMP] another session has deleted it"),
+            Err(error) => return self.unavailable(&error),
+        };
+        let count = [&octets.len().to_string(), " octets"].concat();
+        self.reply("+OK", &count);
+        let mut left = None;
+        for line in octets.split_inclusive(|octet| *octet == b'\n') {
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            match (&mut left, body_lines) {
+                (Some(0), _) => break,
+                (Some(left), _) => *left -= 1,
+                (None, Some(lines)) if text.is_empty() => left = Some(lines),
+                (None, _) => {}
+            }
+            if text.starts_with(b".") {
+                self.out.push(b'.');
+            }
+            self.out.extend_from_slice(text);
+            self.out.extend_from_slice(b"\r\n");
+        }
+        self.out.extend_from_slice(b".\r\n");
+    }
+
+    fn quit(&mut self) {
+        if let State::Transaction(maildrop) = &self.state {
+            let deleted: Vec<u32> = maildrop.items.iter().filter(|item| item.deleted).map(|item| item.uid).collect();
+            let removed = match deleted.is_empty() {
+                true => Ok(()),
+                false => self.stores.mailboxes.remove(maildrop.mailbox, &deleted),
+            };
+            if let Err(error) = removed {
+                tracing::warn!(%error, "messages marked in a POP3 session stay");
+                self.reply("-ERR", "[SYS/TEMP] the marked messages stay; try again later");
+                self.state = State::Ended("logout");
+                return;
+            }
+        }
+        self.reply("+OK", "until next time");
+        self.state = State::Ended("logout");
+    }
+
+    fn complain(&mut self) {
+        self.reply("-ERR", "there is no such command here");
+        self.complaints += 1;
+        if self.complaints >= COMPLAINTS {
+            self.state = State::Ended("protocol_error");
+        }
+    }
+
+    fn no_such_message(&mut self) {
+        self.reply("-ERR", "there is no such message");
+    }
+
+    fn unavailable(&mut self, error: &StoreError) {
+        tracing::warn!(%error, "a POP3 command was put off");
+        self.reply("-ERR", "[SYS/TEMP] the store does not answer; try again later");
+    }
+
+    fn reply(&mut self, status: &str, text: &str) {
+        self.out.extend_from_slice([status, if text.is_empty() { "" } else { " " }, text, "\r\n"].concat().as_bytes());
+    }
+}
+
+impl Maildrop {
+    /// Messages that are not marked, with their numbers.
+    fn live(&self) -> impl Iterator<Item = (usize, &Item)> {
+        self.items.iter().enumerate().filter(|(_, item)| !item.deleted).map(|(at, item)| (at + 1, item))
+    }
+
+    fn count(&self) -> (usize, u64) {
+        self.live().fold((0, 0), |(count, size), (_, item)| (count + 1, size + item.size))
+    }
+
+    fn find(&self, number: &str) -> Option<usize> {
+        let at = number.parse::<usize>().ok()?.checked_sub(1)?;
+        self.items.get(at).filter(|item| !item.deleted).map(|_| at)
+    }
+
+    /// The size for LIST, the unique id for UIDL.
+    fn describe(&self, word: &str, item: &Item) -> String {
+        match word {
+            "LIST" => item.size.to_string(),
+            _ => [&self.uid_validity.to_string(), ".", &item.uid.to_string()].concat(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aggregator::event::Time;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::{BlobStore, Deliver, LocalDelivery};
+
+    struct Talk {
+        _dir: tempfile::TempDir,
+        stores: Stores,
+        session: Session,
+        next: Next,
+    }
+
+    impl Talk {
+        fn new(loopback: bool) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            crate::admin::create_account(dir.path(), "ada@varde.test", "secret word").unwrap();
+            let stores = Stores::open(dir.path()).unwrap();
+            let session = Session::new(stores.clone(), false, loopback);
+            Self { _dir: dir, stores, session, next: Next::Read }
+        }
+
+        fn again(&mut self) {
+            self.session = Session::new(self.stores.clone(), false, true);
+            self.say("USER ada@varde.test\r\nPASS secret word\r\n");
+        }
+
+        fn deliver(&self, token: &str, body: &str) {
+            let account = self.stores.directory.resolve("ada@varde.test").unwrap().unwrap().id;
+            let blob = self.stores.blobs.put(body.as_bytes()).unwrap();
+            let delivery = LocalDelivery { account, mailbox: "INBOX", blob, prefix: b"", at: Time(0), token };
+            self.stores.mailboxes.deliver(&delivery).unwrap();
+        }
+
+        fn say(&mut self, text: &str) -> String {
+            self.session.receive(text.as_bytes());
+            let mut heard = Vec::new();
+            loop {
+                self.next = self.session.run();
+                heard.extend(self.session.take_output());
+                if self.next != Next::More {
+                    return String::from_utf8(heard).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_maildrop_is_listed_read_and_emptied_at_quit_only() {
+        let mut talk = Talk::new(true);
+        talk.deliver("1", "Subject: a\r\n\r\none\r\n.two\r\nthree\r\n");
+        talk.deliver("2", "Subject: b\r\n\r\n");
+        let heard = talk.say("USER ada@varde.test\r\nPASS secret word\r\nSTAT\r\nLIST\r\nTOP 1 2\r\n");
+        assert_eq!(
+            heard,
+            "+OK Varde POP3\r\n+OK and the password\r\n+OK 2 messages (46 octets)\r\n+OK 2 46\r\n+OK the list follows\r\n1 32\r\n2 14\r\n.\r\n+OK 32 octets\r\nSubject: a\r\n\r\none\r\n..two\r\n.\r\n"
+        );
+        assert_eq!(
+            talk.say("DELE 1\r\nRETR 1\r\nSTAT\r\n"),
+            "+OK marked; it goes at QUIT\r\n-ERR there is no such message\r\n+OK 1 14\r\n"
+        );
+        // The connection breaks: nothing is deleted.
+        talk.again();
+        assert_eq!(talk.say("DELE 1\r\nRSET\r\nDELE 2\r\nQUIT\r\n").lines().last(), Some("+OK until next time"));
+        assert_eq!(talk.next, Next::Close("logout"));
+        talk.again();
+        assert_eq!(talk.say("LIST 1\r\nLIST 2\r\n"), "+OK 1 32\r\n-ERR there is no such message\r\n");
+    }
+
+    #[test]
+    fn unique_ids_stay_the_same_between_sessions() {
+        let mut talk = Talk::new(true);
+        talk.deliver("1", "Subject: a\r\n\r\n");
+        talk.deliver("2", "Subject: b\r\n\r\n");
+        talk.again();
+        let first = talk.say("UIDL 2\r\nDELE 1\r\nQUIT\r\n");
+        talk.again();
+        let second = talk.say("UIDL 1\r\n");
+        assert_eq!(first.split_whitespace().nth(2), second.split_whitespace().nth(2));
+    }
+
+    #[test]
+    fn passwords_are_refused_in_the_clear_from_elsewhere() {
+        let mut talk = Talk::new(false);
+        let heard = talk.say("CAPA\r\nUSER ada@varde.test\r\nSTLS\r\n");
+        assert!(
+            heard.contains("STLS\r\n.\r\n-ERR [AUTH] begin TLS before you log in\r\n+OK begin TLS now\r\n"),
+            "{heard}"
+        );
+        assert_eq!(talk.next, Next::StartTls);
+        talk.session.tls_began();
+        let heard = talk.say("AUTH PLAIN\r\nAGFkYUB2YXJkZS50ZXN0AHNlY3JldCB3b3Jk\r\n");
+        assert_eq!(heard, "+ \r\n+OK 0 messages (0 octets)\r\n");
+    }
+
+    #[test]
+    fn an_endless_line_ends_the_session() {
+        let mut talk = Talk::new(true);
+        let heard = talk.say(&"x".repeat(LINE_BYTES + 1));
+        assert!(heard.ends_with("-ERR the line is too long\r\n"));
+        assert_eq!(talk.next, Next::Close("protocol_error"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        #[test]
+        fn nothing_that_is_said_makes_it_panic(lines in proptest::collection::vec(prop_oneof![
+            Just("TOP ".to_owned()), Just("RETR 1\r\n".to_owned()), Just("DELE 99999999999999999999\r\n".to_owned()),
+            Just("LIST 0\r\n".to_owned()), Just("PASS\r\n".to_owned()), Just("AUTH PLAIN x\r\n".to_owned()), any::<String>(), Just("\n".to_owned()),
+        ], 0..30)) {
+            let mut talk = Talk::new(true);
+            talk.deliver("1", "x");
+            talk.again();
+            talk.say(&lines.concat());
+        }
+    }
+}

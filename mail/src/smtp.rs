@@ -1,0 +1,14 @@
+//! SMTP: the server's session and its driver, the client's dialogue.
+//!
+//! **In**: octets of clients, replies of servers. **Out**: actions, replies, accepted messages, events.
+//! **Must not know**: how mailboxes are kept, when a message is tried again.
+
+pub mod address;
+pub mod body;
+pub mod command;
+pub mod guard;
+pub mod header;
+pub mod reply;
+pub mod sasl;
+pub mod server;
+pub mod session;

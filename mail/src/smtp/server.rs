@@ -1,0 +1,514 @@
+//! The driver of server sessions: octets between sockets and [`Session`], questions to directory and queue, events.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aggregator::emit::Emitter;
+use aggregator::event::{AuthEvent, Reception, ReceptionVerdict, Session as SessionRow, Time};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::address::EmailAddress;
+use super::guard::Guard;
+use super::header::{self, Received};
+use super::reply::{self, Reply};
+use super::sasl::Credentials;
+use super::session::{Action, Answer, EndReason, LoginVerdict, Message, RecipientVerdict, Role, Session, Settings};
+use crate::config::Config;
+use crate::listen::{Connection, Serve, Stream, TlsFacts};
+use crate::queue::id;
+use crate::queue::store::{Envelope, NewMessage, Queue};
+use crate::store::{Account, BlobStore, Directory, StoreError};
+use crate::tls::ServerTls;
+
+/// Octets read at a time.
+const READ_OCTETS: usize = 16_384;
+/// Octets of bodies that all sessions of a process hold together. Past it messages are put off with 452.
+pub const MAX_HELD_OCTETS: usize = 1 << 30;
+/// Passwords checked at one time: each check takes memory and a processor.
+const CONCURRENT_LOGINS: usize = 4;
+/// How long a client that was sent away may go on talking before the connection is cut.
+const LINGER: Duration = Duration::from_secs(30);
+/// How long it may be silent then.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+/// Content that must come within one command time-out: a client cannot hold a session with an octet a minute.
+const PROGRESS_OCTETS: u64 = 4_096;
+
+/// MX or submission: what its sessions share.
+pub struct Server {
+    config: Arc<Config>,
+    settings: Arc<Settings>,
+    tls: Arc<ServerTls>,
+    directory: Arc<dyn Directory>,
+    blobs: Arc<dyn BlobStore>,
+    queue: Queue,
+    emitter: Emitter,
+    guard: Mutex<Guard>,
+    logins: Semaphore,
+    held: AtomicUsize,
+}
+
+/// What a [`Server`] is made of.
+pub struct Parts {
+    /// The section of the configuration.
+    pub config: Arc<Config>,
+    /// Certificates.
+    pub tls: Arc<ServerTls>,
+    /// Who may log in, and which addresses end here.
+    pub directory: Arc<dyn Directory>,
+    /// Bodies.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Where accepted messages go.
+    pub queue: Queue,
+    /// Where events go.
+    pub emitter: Emitter,
+}
+
+impl Server {
+    /// The server of a role.
+    pub fn new(role: Role, parts: Parts) -> Self {
+        let config = &parts.config;
+        let settings = Settings {
+            hostname: config.hostname.clone(),
+            domain: config.domains.first().cloned().unwrap_or_else(|| config.hostname.clone()),
+            role,
+            max_message_bytes: usize::try_from(config.max_message_bytes).unwrap_or(usize::MAX),
+            max_recipients: config.limits.max_recipients,
+        };
+        Self {
+            settings: Arc::new(settings),
+            guard: Mutex::new(Guard::new(config.limits.max_login_failures)),
+            logins: Semaphore::new(CONCURRENT_LOGINS),
+            held: AtomicUsize::new(0),
+            config: parts.config,
+            tls: parts.tls,
+            directory: parts.directory,
+            blobs: parts.blobs,
+            queue: parts.queue,
+            emitter: parts.emitter,
+        }
+    }
+
+    fn protocol(&self) -> &'static str {
+        match self.settings.role {
+            Role::Mx => "smtp",
+            Role::Submission => "submission",
+        }
+    }
+
+    /// Asks the directory, off the async threads. `None`: it cannot be read.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Directory) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<T> {
+        let directory = Arc::clone(&self.directory);
+        match tokio::task::spawn_blocking(move || question(directory.as_ref())).await {
+            Ok(Ok(answer)) => Some(answer),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the directory could not be read");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "a look-up in the directory died");
+                None
+            }
+        }
+    }
+
+    async fn recipient(&self, address: &EmailAddress) -> RecipientVerdict {
+        let (domain, address) = (address.domain().to_owned(), address.to_string());
+        let verdict = self.ask(move |directory| {
+            if !directory.is_local_domain(&domain)? {
+                return Ok(RecipientVerdict::NotLocal);
+            }
+            let account = directory.resolve(&address)?;
+            Ok(if account.is_some() { RecipientVerdict::Accept } else { RecipientVerdict::UnknownUser })
+        });
+        verdict.await.unwrap_or(RecipientVerdict::Unavailable)
+    }
+
+    async fn login(&self, ip: IpAddr, credentials: Credentials) -> LoginVerdict {
+        let Credentials { mechanism, user, password } = credentials;
+        let guard = || self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = if guard().allows(Time::now(), ip, &user) {
+            let permit = self.logins.acquire().await;
+            let name = user.clone();
+            let found = self.ask(move |directory| directory.authenticate(&name, &password)).await;
+            drop(permit);
+            match found {
+                Some(Some(account)) => LoginVerdict::Accept(account),
+                Some(None) => LoginVerdict::Wrong,
+                None => LoginVerdict::Unavailable,
+            }
+        } else {
+            LoginVerdict::PutOff
+        };
+        let (result, reason) = match &verdict {
+            LoginVerdict::Accept(_) => ("ok", ""),
+            LoginVerdict::Wrong => ("failed", "wrong_credentials"),
+            LoginVerdict::PutOff => ("failed", "too_many_failures"),
+            LoginVerdict::Unavailable => ("failed", "directory_unavailable"),
+        };
+        self.emitter.emit(AuthEvent {
+            ts: Time::now(),
+            protocol: self.protocol().to_owned(),
+            user: user.clone(),
+            client_ip: Some(ip.into()),
+            mechanism: mechanism.to_owned(),
+            result: result.to_owned(),
+            reason: reason.to_owned(),
+            ..AuthEvent::default()
+        });
+        match &verdict {
+            LoginVerdict::Accept(_) => guard().succeeded(ip),
+            LoginVerdict::Wrong => {
+                let delay = guard().failed(Time::now(), ip, &user);
+                tokio::time::sleep(delay).await;
+            }
+            LoginVerdict::PutOff | LoginVerdict::Unavailable => {}
+        }
+        verdict
+    }
+}
+
+impl Serve for Server {
+    fn busy(&self) -> &[u8] {
+        reply::BUSY
+    }
+
+    async fn serve(&self, connection: Connection) {
+        let Connection { stream, peer, shutdown, .. } = connection;
+        let tls = stream.tls();
+        let mut talk = Talk {
+            server: self,
+            session: Session::new(Arc::clone(&self.settings), tls.is_some()),
+            peer,
+            tls,
+            out: Vec::new(),
+            octets_in: 0,
+            octets_out: 0,
+            held: 0,
+        };
+        let begun = Instant::now();
+        let reason = talk.run(stream, &shutdown).await;
+        talk.hold(0);
+        self.emitter.emit(SessionRow {
+            ts: Time::now(),
+            protocol: self.protocol().to_owned(),
+            user: talk.session.user().map_or(String::new(), |account| account.address.clone()),
+            client_ip: Some(peer.ip().into()),
+            duration_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            bytes_in: Some(talk.octets_in),
+            bytes_out: Some(talk.octets_out),
+            commands: Some(talk.session.commands()),
+            end_reason: reason.as_str().to_owned(),
+            ..SessionRow::default()
+        });
+    }
+}
+
+/// One session with its socket's facts.
+struct Talk<'a> {
+    server: &'a Server,
+    session: Session,
+    peer: SocketAddr,
+    tls: Option<TlsFacts>,
+    out: Vec<u8>,
+    octets_in: u64,
+    octets_out: u64,
+    /// What this session has added to the server's count of held octets.
+    held: usize,
+}
+
+/// What follows an action.
+enum Flow {
+    Go,
+    StartTls,
+    End(EndReason),
+}
+
+impl Talk<'_> {
+    async fn run(&mut self, mut stream: Stream, shutdown: &tokio_util::sync::CancellationToken) -> EndReason {
+        let timeout = self.server.config.limits.command_timeout();
+        self.session.banner().write(&mut self.out);
+        let mut buffer = vec![0; READ_OCTETS];
+        let mut deadline = Instant::now() + timeout;
+        let mut progress = (0, 0);
+        loop {
+            if !self.flush(&mut stream).await {
+                return EndReason::Disconnected;
+            }
+            let read = tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if self.session.is_idle() => {
+                    reply::SHUTTING_DOWN.write(&mut self.out);
+                    self.flush(&mut stream).await;
+                    return EndReason::Shutdown;
+                }
+                read = tokio::time::timeout_at(deadline, stream.read(&mut buffer)) => read,
+            };
+            let mut input = match read {
+                Err(_) => {
+                    reply::TIMED_OUT.write(&mut self.out);
+                    self.flush(&mut stream).await;
+                    return EndReason::TimedOut;
+                }
+                Ok(Ok(0) | Err(_)) => return EndReason::Disconnected,
+                Ok(Ok(count)) => buffer.get(..count).unwrap_or_default(),
+            };
+            self.octets_in += input.len() as u64;
+            while let Some(action) = self.session.next(&mut input) {
+                match self.act(action).await {
+                    Flow::Go => {}
+                    Flow::StartTls => {
+                        // What came in the clear behind STARTTLS is thrown away: it could be anybody's.
+                        input = &[];
+                        if !self.flush(&mut stream).await {
+                            return EndReason::Disconnected;
+                        }
+                        let handshake = self.server.config.limits.handshake_timeout();
+                        stream = match stream.upgrade(&self.server.tls, handshake).await {
+                            Ok(stream) => stream,
+                            Err(error) => {
+                                tracing::debug!(%error, "the TLS handshake failed");
+                                return EndReason::TlsFailed;
+                            }
+                        };
+                        self.tls = stream.tls();
+                        self.session.tls_started();
+                    }
+                    Flow::End(reason) => {
+                        self.end(stream, reason, &mut buffer).await;
+                        return reason;
+                    }
+                }
+            }
+            self.hold(self.session.held());
+            let content = if self.session.is_receiving() { self.octets_in / PROGRESS_OCTETS } else { 0 };
+            if progress != (self.session.commands(), content) {
+                progress = (self.session.commands(), content);
+                deadline = Instant::now() + timeout;
+            }
+        }
+    }
+
+    /// Counts the octets of content that this session holds; past the bound of all sessions it gives its message up.
+    fn hold(&mut self, octets: usize) {
+        let all = &self.server.held;
+        let before = if octets >= self.held {
+            all.fetch_add(octets - self.held, Ordering::Relaxed)
+        } else {
+            all.fetch_sub(self.held - octets, Ordering::Relaxed)
+        };
+        let grew = octets > self.held;
+        self.held = octets;
+        if grew && before > MAX_HELD_OCTETS {
+            self.session.give_up_body();
+        }
+    }
+
+    /// Sends what is to be sent; false when the client is gone or does not read.
+    async fn flush(&mut self, stream: &mut Stream) -> bool {
+        if self.out.is_empty() {
+            return true;
+        }
+        let timeout = self.server.config.limits.command_timeout();
+        let sent = tokio::time::timeout(timeout, async {
+            stream.write_all(&self.out).await?;
+            stream.flush().await
+        });
+        let sent = matches!(sent.await, Ok(Ok(())));
+        self.octets_out += self.out.len() as u64;
+        self.out.clear();
+        sent
+    }
+
+    /// Sends the last reply. A client in mid-sentence is listened to for a while: closing at once would make its system
+    /// throw our reply away.
+    async fn end(&mut self, mut stream: Stream, reason: EndReason, buffer: &mut [u8]) {
+        if !self.flush(&mut stream).await || stream.shutdown().await.is_err() || reason == EndReason::Quit {
+            return;
+        }
+        let listen =
+            async { while let Ok(Ok(1..)) = tokio::time::timeout(LINGER_SILENCE, stream.read(buffer)).await {} };
+        let _ = tokio::time::timeout(LINGER, listen).await;
+    }
+
+    async fn act(&mut self, action: Action) -> Flow {
+        let answer = match action {
+            Action::CheckSender(address) => Answer::Sender(self.may_send_as(&address).await),
+            Action::CheckRecipient(address) => Answer::Recipient(self.server.recipient(&address).await),
+            Action::Login(credentials) => Answer::Login(self.server.login(self.peer.ip(), credentials).await),
+            Action::Store(message) => Answer::Stored(self.store(*message).await),
+            other => return self.say(other),
+        };
+        let action = self.session.answer(answer);
+        self.say(action)
+    }
+
+    fn say(&mut self, action: Action) -> Flow {
+        match action {
+            Action::Reply(reply) => reply.write(&mut self.out),
+            Action::Refuse { reply, recipient, class } => {
+                reply.write(&mut self.out);
+                self.refused(&reply, recipient.as_ref(), class);
+            }
+            Action::StartTls(reply) => {
+                reply.write(&mut self.out);
+                return Flow::StartTls;
+            }
+            Action::Close(reply, reason) => {
+                reply.write(&mut self.out);
+                return Flow::End(reason);
+            }
+            // An answer leads to a reply, never to another question.
+            Action::CheckSender(_) | Action::CheckRecipient(_) | Action::Login(_) | Action::Store(_) => {}
+        }
+        Flow::Go
+    }
+
+    async fn may_send_as(&self, address: &EmailAddress) -> Option<bool> {
+        let account: Account = self.session.user()?.clone();
+        let address = address.to_string();
+        self.server.ask(move |directory| directory.may_send_as(account.id, &address)).await
+    }
+
+    /// Stores a message: body, then queue entry, both on disk before the reply.
+    async fn store(&mut self, message: Message) -> Result<String, (Reply, &'static str)> {
+        let now = Time::now();
+        let head = header::inspect(&message.content);
+        if head.received > header::MAX_RECEIVED {
+            return Err((Reply::new(554, "5.4.6", "the message is in a loop"), "loop"));
+        }
+        let fresh = || -> std::io::Result<_> { Ok((id::queue_id(now)?, id::trace_id()?)) };
+        let (id, trace_id) = fresh().map_err(|error| {
+            tracing::error!(%error, "a message could not be given an identity");
+            (reply::STORE_BUSY, "storage")
+        })?;
+        let hostname = &self.server.settings.hostname;
+        let mut prefix = Received {
+            helo: self.session.helo(),
+            client: self.peer.ip(),
+            hostname,
+            protocol: self.session.protocol(),
+            tls: self.tls.as_ref(),
+            id: &id,
+            recipient: if let [only] = message.recipients.as_slice() { Some(&only.address) } else { None },
+            at: now,
+        }
+        .line();
+        let mut message_id = head.message_id;
+        if self.server.settings.role == Role::Submission {
+            // RFC 6409 section 8.
+            if !head.has_date {
+                prefix.push_str(&["Date: ", &header::date(now), "\r\n"].concat());
+            }
+            if message_id.is_none() {
+                let fresh = [&trace_id, "@", hostname.as_str()].concat();
+                prefix.push_str(&["Message-ID: <", &fresh, ">\r\n"].concat());
+                message_id = Some(fresh);
+            }
+        }
+        let mut body = message.content;
+        body.splice(0..0, prefix.into_bytes());
+        let size = body.len() as u64;
+        let blobs = Arc::clone(&self.server.blobs);
+        let stored = match tokio::task::spawn_blocking(move || blobs.put(&body)).await {
+            Ok(stored) => stored,
+            Err(error) => Err(StoreError::Transient { doing: "storing a body".to_owned(), source: error.into() }),
+        };
+        let blob = stored.map_err(not_stored)?;
+        let envelope = Envelope {
+            id: id.clone(),
+            trace_id,
+            message_id: message_id.unwrap_or_default(),
+            blob,
+            size,
+            sender: message.mail.sender,
+            ret: message.mail.ret,
+            envid: message.mail.envid,
+            utf8: message.mail.utf8,
+            eight_bit: message.mail.eight_bit,
+            received_at: now,
+            queued_at: Time::now(),
+        };
+        let new = NewMessage { envelope: envelope.clone(), recipients: message.recipients };
+        self.server.queue.insert(new).await.map_err(not_stored)?;
+        self.server.emitter.emit(Reception {
+            queue_id: id.clone(),
+            message_id: envelope.message_id,
+            trace_id: envelope.trace_id,
+            size_bytes: Some(size),
+            verdict: ReceptionVerdict::Accepted,
+            smtp_code: Some(250),
+            enhanced_code: "2.0.0".to_owned(),
+            response: ["queued as ", &id].concat(),
+            ..self.reception(None)
+        });
+        Ok(id)
+    }
+
+    fn refused(&self, reply: &Reply, recipient: Option<&EmailAddress>, class: &str) {
+        let verdict = if reply.code >= 500 { ReceptionVerdict::Rejected } else { ReceptionVerdict::Deferred };
+        self.server.emitter.emit(Reception {
+            verdict,
+            smtp_code: Some(reply.code),
+            enhanced_code: reply.enhanced.to_owned(),
+            class: class.to_owned(),
+            response: reply.text.clone().into_owned(),
+            ..self.reception(recipient)
+        });
+    }
+
+    /// What is known of the message that the client offers.
+    fn reception(&self, recipient: Option<&EmailAddress>) -> Reception {
+        let (mail, recipients) = self.session.envelope().unzip();
+        let recipients = recipients.unwrap_or_default();
+        let sender = mail.and_then(|mail| mail.sender.as_ref());
+        let recipient = recipient.or_else(|| recipients.first().map(|first| &first.address));
+        let tls = self.tls.clone().unwrap_or_default();
+        Reception {
+            ts: Time::now(),
+            mta: "varde".to_owned(),
+            client_ip: Some(self.peer.ip().into()),
+            helo: self.session.helo().to_owned(),
+            protocol: self.session.protocol().to_owned(),
+            auth_user: self.session.user().map_or(String::new(), |account| account.address.clone()),
+            sender_user: sender.map_or(String::new(), |sender| sender.local().to_owned()),
+            sender_domain: sender.map_or(String::new(), |sender| sender.domain().to_owned()),
+            rcpt_count: Some(u32::try_from(recipients.len()).unwrap_or(u32::MAX)),
+            rcpt_domain: recipient.map_or(String::new(), |recipient| recipient.domain().to_owned()),
+            tls_version: tls.version,
+            tls_cipher: tls.cipher,
+            ..Reception::default()
+        }
+    }
+}
+
+fn not_stored(error: StoreError) -> (Reply, &'static str) {
+    tracing::error!(%error, "a message could not be stored and was put off");
+    (if is_disk_full(&error) { reply::NO_ROOM } else { reply::STORE_BUSY }, "storage")
+}
+
+/// Whether the reason is that there is no room.
+fn is_disk_full(error: &StoreError) -> bool {
+    let StoreError::Transient { source, .. } = error else { return false };
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if matches!(io, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        let sqlite = error
+            .downcast_ref::<rusqlite::Error>()
+            .or_else(|| error.downcast_ref::<Arc<rusqlite::Error>>().map(Arc::as_ref));
+        if sqlite.and_then(rusqlite::Error::sqlite_error_code) == Some(rusqlite::ErrorCode::DiskFull) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,293 @@
+//! What watchers tell each other: signed batches of their own observations, at least once, in order.
+//!
+//! A batch is JSON; its exact bytes are signed with the sender's key (Ed25519). `POST /peer/v1/observations` with
+//! `X-Varde-Watcher` and `X-Varde-Signature` (base64). An empty batch says "I am here". What was acknowledged is kept
+//! as a cursor for each peer, so that after a partition the peer gets all that it missed; what it has already is the
+//! same run and harmless.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregator::event::Time;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::history::{History, KEEP_DAYS};
+use crate::keys::{PublicKey, SigningKey};
+use crate::observation::Observation;
+
+/// Where batches go.
+pub const PATH: &str = "/peer/v1/observations";
+/// The header that names the sender.
+pub const WATCHER_HEADER: &str = "x-varde-watcher";
+/// The header that holds the signature.
+pub const SIGNATURE_HEADER: &str = "x-varde-signature";
+/// The largest body that is taken.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// Observations of one batch at most; they are bounded themselves, so that a batch stays below the largest body.
+pub const MAX_BATCH: u32 = 200;
+/// How far two watchers' clocks may be apart.
+pub const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(10);
+/// How often a watcher that has nothing to say says so.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const LAST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// What one watcher tells another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Who says it.
+    pub from: String,
+    /// When, by its own clock.
+    pub sent_at: Time,
+    /// What it saw itself.
+    pub observations: Vec<Observation>,
+}
+
+/// Why a batch was refused as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such watcher.
+    #[error("\"{0}\" is no watcher of this site; add it to [[watch.watcher]]")]
+    UnknownWatcher(String),
+    /// It was not signed by that watcher.
+    #[error("the signature is not that of watcher \"{0}\"; compare its public_key_file")]
+    Signature(String),
+    /// It is no batch.
+    #[error("the body is not a batch of observations: {0}")]
+    Malformed(String),
+    /// Its clock, or this one's, is wrong.
+    #[error("the clocks of \"{watcher}\" and this watcher are {offset_ms} ms apart; set them by NTP")]
+    Clock {
+        /// The sender.
+        watcher: String,
+        /// Its clock minus this one's.
+        offset_ms: i64,
+    },
+}
+
+impl Batch {
+    /// The body and its signature in base64.
+    ///
+    /// # Errors
+    /// A number that JSON cannot say.
+    pub fn seal(&self, key: &SigningKey) -> serde_json::Result<(Vec<u8>, String)> {
+        let body = serde_json::to_vec(self)?;
+        let signature = STANDARD.encode(key.sign(&body));
+        Ok((body, signature))
+    }
+
+    /// Checks what came in. Observations that are not the sender's own, too old or not yet made are left out; the
+    /// second value is how many.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn open(
+        watcher: &str,
+        signature: &str,
+        body: &[u8],
+        keys: &BTreeMap<String, PublicKey>,
+        now: Time,
+    ) -> Result<(Self, usize), Refusal> {
+        let key = keys.get(watcher).ok_or_else(|| Refusal::UnknownWatcher(watcher.to_owned()))?;
+        let bytes = STANDARD.decode(signature.trim()).unwrap_or_default();
+        if !key.verify(body, &bytes) {
+            return Err(Refusal::Signature(watcher.to_owned()));
+        }
+        let mut batch: Self = serde_json::from_slice(body).map_err(|error| Refusal::Malformed(error.to_string()))?;
+        if batch.from != watcher {
+            return Err(Refusal::Signature(watcher.to_owned()));
+        }
+        let tolerance = MAX_CLOCK_OFFSET.as_millis() as i64;
+        let offset_ms = batch.sent_at.0.saturating_sub(now.0) / 1_000;
+        if offset_ms.abs() > tolerance {
+            return Err(Refusal::Clock { watcher: watcher.to_owned(), offset_ms });
+        }
+        let all = batch.observations.len();
+        let (oldest, newest) = (now.plus_millis(-KEEP_DAYS * 86_400_000), now.plus_millis(tolerance));
+        batch.observations.retain(|seen| seen.vantage == watcher && (oldest..=newest).contains(&seen.ts));
+        let refused = all - batch.observations.len();
+        Ok((batch, refused))
+    }
+}
+
+/// The sender to one peer.
+pub struct Link {
+    /// The peer's name.
+    pub peer: String,
+    /// Where it is.
+    pub url: String,
+    /// This watcher's name.
+    pub me: String,
+    /// This watcher's key.
+    pub key: Arc<SigningKey>,
+    /// Where its observations are.
+    pub history: Arc<History>,
+    /// Told when there is a new one.
+    pub news: Arc<Notify>,
+    /// Told the peer's name at each acknowledgement. When it is full the peer is told of the next time.
+    pub acknowledged: mpsc::Sender<String>,
+    /// Shared by the senders.
+    pub http: reqwest::Client,
+}
+
+impl Link {
+    /// Sends until `shutdown`. A peer that does not answer is tried again, and holds nothing up but this task.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut backoff = FIRST_BACKOFF;
+        let mut reachable = true;
+        loop {
+            let pause = match self.send_next().await {
+                Ok(Sent::More) => Duration::ZERO,
+                Ok(Sent::All) => HEARTBEAT,
+                Err(message) => {
+                    if reachable {
+                        tracing::warn!(peer = %self.peer, "observations cannot be told to the peer: {message}; trying again");
+                    }
+                    (reachable, backoff) = (false, (backoff * 2).min(LAST_BACKOFF));
+                    backoff
+                }
+            };
+            if pause == Duration::ZERO || pause == HEARTBEAT {
+                if !reachable {
+                    tracing::info!(peer = %self.peer, "the peer takes observations again");
+                }
+                (reachable, backoff) = (true, FIRST_BACKOFF);
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+                () = self.news.notified(), if reachable && pause > Duration::ZERO => {}
+            }
+        }
+    }
+
+    async fn send_next(&self) -> Result<Sent, String> {
+        let (history, me, peer) = (self.history.clone(), self.me.clone(), self.peer.clone());
+        let next = tokio::task::spawn_blocking(move || {
+            let after = history.cursor(&peer)?;
+            history.of_vantage(&me, after, MAX_BATCH)
+        });
+        let next = next.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let (last, more) = (next.last().map(|(seq, _)| *seq), next.len() as u32 == MAX_BATCH);
+        let observations = next.into_iter().map(|(_, seen)| seen).collect();
+        self.post(Batch { from: self.me.clone(), sent_at: Time::now(), observations }).await?;
+        let _ = self.acknowledged.try_send(self.peer.clone());
+        if let Some(last) = last {
+            let (history, peer) = (self.history.clone(), self.peer.clone());
+            let kept = tokio::task::spawn_blocking(move || history.set_cursor(&peer, last));
+            kept.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        }
+        Ok(if more { Sent::More } else { Sent::All })
+    }
+
+    async fn post(&self, batch: Batch) -> Result<(), String> {
+        let (body, signature) = batch.seal(&self.key).map_err(|error| error.to_string())?;
+        let request = self
+            .http
+            .post(format!("{}{PATH}", self.url))
+            .header(WATCHER_HEADER, &self.me)
+            .header(SIGNATURE_HEADER, signature)
+            .header("content-type", "application/json")
+            .timeout(SEND_TIMEOUT)
+            .body(body);
+        let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        let words = answer.text().await.unwrap_or_default();
+        Err(format!("it answered {status}: {}", words.chars().take(200).collect::<String>()))
+    }
+}
+
+enum Sent {
+    /// There may be more at once.
+    More,
+    /// Nothing is left.
+    All,
+}
+
+#[cfg(test)]
+mod tests {
+    use aggregator::event::ProbeOutcome;
+
+    use super::*;
+
+    fn seen(vantage: &str, ts: Time) -> Observation {
+        Observation {
+            ts,
+            target: "t".to_owned(),
+            service: "imap".to_owned(),
+            check: "imap".to_owned(),
+            vantage: vantage.to_owned(),
+            run_id: "r".to_owned(),
+            slot: None,
+            outcome: ProbeOutcome::Ok,
+            steps: Vec::new(),
+            total_ms: 1,
+        }
+    }
+
+    struct Site {
+        key: SigningKey,
+        keys: BTreeMap<String, PublicKey>,
+    }
+
+    const NOW: Time = Time(1_800_000_000_000_000);
+
+    fn site() -> Site {
+        let (key, _) = SigningKey::generate().unwrap();
+        let keys = BTreeMap::from([("oslo".to_owned(), key.public())]);
+        Site { key, keys }
+    }
+
+    fn batch(sent_at: Time, observations: Vec<Observation>) -> Batch {
+        Batch { from: "oslo".to_owned(), sent_at, observations }
+    }
+
+    #[test]
+    fn a_signed_batch_is_taken_without_what_is_not_the_senders_to_say() {
+        let Site { key, keys } = site();
+        let sent = batch(
+            NOW,
+            vec![
+                seen("oslo", NOW),
+                seen("sydney", NOW),
+                seen("oslo", NOW.plus_millis(60_000)),
+                seen("oslo", NOW.plus_millis(-101 * 86_400_000)),
+            ],
+        );
+        let (body, signature) = sent.seal(&key).unwrap();
+        let (taken, refused) = Batch::open("oslo", &signature, &body, &keys, NOW).unwrap();
+        assert_eq!((taken.observations, refused), (vec![seen("oslo", NOW)], 3));
+    }
+
+    #[test]
+    fn a_changed_body_another_key_and_a_stranger_are_refused() {
+        let Site { key, keys } = site();
+        let (mut body, signature) = batch(NOW, vec![]).seal(&key).unwrap();
+        assert_eq!(Batch::open("moon", &signature, &body, &keys, NOW), Err(Refusal::UnknownWatcher("moon".to_owned())));
+        body.push(b' ');
+        assert_eq!(Batch::open("oslo", &signature, &body, &keys, NOW), Err(Refusal::Signature("oslo".to_owned())));
+        let (other, _) = SigningKey::generate().unwrap();
+        let (body, signature) = batch(NOW, vec![]).seal(&other).unwrap();
+        assert_eq!(Batch::open("oslo", &signature, &body, &keys, NOW), Err(Refusal::Signature("oslo".to_owned())));
+        assert_eq!(Batch::open("oslo", "%%%", &body, &keys, NOW), Err(Refusal::Signature("oslo".to_owned())));
+    }
+
+    #[test]
+    fn a_batch_of_another_time_is_refused() {
+        let Site { key, keys } = site();
+        let (body, signature) = batch(NOW.plus_millis(-30_000), vec![]).seal(&key).unwrap();
+        let refusal = Batch::open("oslo", &signature, &body, &keys, NOW).unwrap_err();
+        assert_eq!(refusal, Refusal::Clock { watcher: "oslo".to_owned(), offset_ms: -30_000 });
+    }
+}

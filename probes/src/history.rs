@@ -1,0 +1,452 @@
+//! A watcher's own history: SQLite, bounded. The public page and the pager work from it when all else is gone.
+//!
+//! Observations of all watchers are kept for [`KEEP_DAYS`] days, [`MAX_ROWS`] at most; their steps, which are most of
+//! their size, for [`KEEP_STEPS_DAYS`] unless they failed. Changes of verdict are kept for good.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use aggregator::event::{ProbeOutcome, Time, VerdictRow, VerdictState};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::observation::Observation;
+
+/// How long observations are kept.
+pub const KEEP_DAYS: i64 = 100;
+/// How long the steps of those that did not fail are kept.
+pub const KEEP_STEPS_DAYS: i64 = 2;
+/// Observations that are kept at most; the oldest go first.
+pub const MAX_ROWS: i64 = 5_000_000;
+
+const DAY: i64 = 86_400_000_000;
+
+const SCHEMA: &str = "
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+CREATE TABLE IF NOT EXISTS observations (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL UNIQUE,
+    ts INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    service TEXT NOT NULL,
+    check_name TEXT NOT NULL,
+    vantage TEXT NOT NULL,
+    slot INTEGER,
+    outcome TEXT NOT NULL,
+    total_ms INTEGER NOT NULL,
+    steps TEXT
+);
+CREATE INDEX IF NOT EXISTS observations_of_service ON observations (target, service, ts);
+CREATE INDEX IF NOT EXISTS observations_of_vantage ON observations (vantage, seq);
+CREATE TABLE IF NOT EXISTS verdicts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    target TEXT NOT NULL,
+    service TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    since INTEGER,
+    voters TEXT NOT NULL,
+    generation INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS cursors (peer TEXT PRIMARY KEY, seq INTEGER NOT NULL);
+";
+
+/// Why the history could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The database failed.
+    #[error("watcher's history: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// A file could not be moved or made.
+    #[error("watcher's history {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+type Result<T> = std::result::Result<T, HistoryError>;
+
+/// The history. Its calls block: drivers call them off the runtime.
+#[derive(Debug)]
+pub struct History {
+    connection: Mutex<Connection>,
+}
+
+/// What an observation means for the verdict, without its story.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// When.
+    pub ts: Time,
+    /// Which check.
+    pub check: String,
+    /// From where.
+    pub vantage: String,
+    /// What.
+    pub outcome: ProbeOutcome,
+}
+
+/// The last change of a service's verdict that was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    /// The state.
+    pub state: VerdictState,
+    /// The generation of its incidents.
+    pub generation: u32,
+}
+
+impl History {
+    /// Opens or makes the history. A file that is damaged is set aside, and a fresh one made: the second value is
+    /// where the damaged one is now.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn open(path: &Path) -> Result<(Self, Option<PathBuf>)> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|source| HistoryError::File { path: folder.to_owned(), source })?;
+        }
+        match Self::open_sound(path) {
+            Ok(history) => Ok((history, None)),
+            Err(HistoryError::Database(error)) if is_damage(&error) => {
+                let aside = set_aside(path)?;
+                Ok((Self::open_sound(path)?, Some(aside)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_sound(path: &Path) -> Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        connection.execute_batch(SCHEMA)?;
+        let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if verdict != "ok" {
+            let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(rusqlite::Error::SqliteFailure(damage, Some(verdict)).into());
+        }
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps observations and changes in one transaction. An observation that is there already is left as it is.
+    ///
+    /// # Errors
+    /// The disk is full or fails: nothing of it was kept.
+    pub fn record(&self, observations: &[Observation], verdicts: &[VerdictRow]) -> Result<()> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached(
+                "INSERT OR IGNORE INTO observations
+                 (run_id, ts, target, service, check_name, vantage, slot, outcome, total_ms, steps)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?;
+            for seen in observations {
+                let steps = serde_json::to_string(&seen.steps).ok();
+                insert.execute(params![
+                    seen.run_id,
+                    seen.ts.0,
+                    seen.target,
+                    seen.service,
+                    seen.check,
+                    seen.vantage,
+                    seen.slot,
+                    seen.outcome.as_str(),
+                    seen.total_ms,
+                    steps
+                ])?;
+            }
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO verdicts (target, service, at, state, since, voters, generation)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?;
+            for row in verdicts {
+                insert.execute(params![
+                    row.target,
+                    row.service,
+                    row.ts.0,
+                    row.state.as_str(),
+                    row.since.map(|time| time.0),
+                    row.voters,
+                    row.generation
+                ])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Observations of one watcher after a place in the history, oldest first, each with its place.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_vantage(&self, vantage: &str, after: i64, limit: u32) -> Result<Vec<(i64, Observation)>> {
+        let connection = self.lock();
+        let sql = "SELECT seq, run_id, ts, target, service, check_name, vantage, slot, outcome, total_ms, steps
+                   FROM observations WHERE vantage = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params![vantage, after, limit], observation)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The last observation of every check from every watcher.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn latest(&self) -> Result<Vec<Observation>> {
+        let connection = self.lock();
+        let sql = "SELECT seq, run_id, max(ts) AS ts, target, service, check_name, vantage, slot, outcome, total_ms,
+                   steps FROM observations GROUP BY target, check_name, vantage";
+        let mut statement = connection.prepare(sql)?;
+        let rows = statement.query_map([], |row| observation(row).map(|(_, seen)| seen))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// The last slot of every check of this watcher that is on record.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn last_slots(&self, vantage: &str) -> Result<Vec<(String, String, i64)>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(
+            "SELECT target, check_name, max(slot) FROM observations
+             WHERE vantage = ?1 AND slot IS NOT NULL GROUP BY target, check_name",
+        )?;
+        let rows = statement.query_map([vantage], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// What was seen of a service in `[from, to)`, in no order.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn of_service(&self, target: &str, service: &str, from: Time, to: Time) -> Result<Vec<Seen>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT ts, check_name, vantage, outcome FROM observations
+             WHERE target = ?1 AND service = ?2 AND ts >= ?3 AND ts < ?4",
+        )?;
+        let rows = statement.query_map(params![target, service, from.0, to.0], |row| {
+            Ok(Seen { ts: Time(row.get(0)?), check: row.get(1)?, vantage: row.get(2)?, outcome: word(row, 3)? })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// What was announced last of a service.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn announced(&self, target: &str, service: &str) -> Result<Option<Announced>> {
+        let connection = self.lock();
+        let row = connection
+            .query_row(
+                "SELECT state, generation FROM verdicts WHERE target = ?1 AND service = ?2 ORDER BY id DESC LIMIT 1",
+                params![target, service],
+                |row| Ok(Announced { state: word(row, 0)?, generation: row.get(1)? }),
+            )
+            .optional()?;
+        Ok(row)
+    }
+
+    /// How far a peer has acknowledged.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn cursor(&self, peer: &str) -> Result<i64> {
+        let connection = self.lock();
+        let row =
+            connection.query_row("SELECT seq FROM cursors WHERE peer = ?1", [peer], |row| row.get(0)).optional()?;
+        Ok(row.unwrap_or(0))
+    }
+
+    /// Keeps how far a peer has acknowledged.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn set_cursor(&self, peer: &str, seq: i64) -> Result<()> {
+        let sql = "INSERT INTO cursors (peer, seq) VALUES (?1, ?2) ON CONFLICT (peer) DO UPDATE SET seq = ?2";
+        self.lock().execute(sql, params![peer, seq])?;
+        Ok(())
+    }
+
+    /// Drops what is too old, and what is too much. Returns how many observations went.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn prune(&self, now: Time) -> Result<usize> {
+        self.prune_to(now, MAX_ROWS)
+    }
+
+    fn prune_to(&self, now: Time, rows: i64) -> Result<usize> {
+        let connection = self.lock();
+        let old = connection.execute("DELETE FROM observations WHERE ts < ?1", [now.0 - KEEP_DAYS * DAY])?;
+        let many = connection.execute(
+            "DELETE FROM observations WHERE seq <= (SELECT seq FROM observations ORDER BY seq DESC LIMIT 1 OFFSET ?1)",
+            [rows],
+        )?;
+        connection.execute(
+            "UPDATE observations SET steps = NULL
+             WHERE ts < ?1 AND steps IS NOT NULL AND outcome NOT IN ('failed', 'missing')",
+            [now.0 - KEEP_STEPS_DAYS * DAY],
+        )?;
+        Ok(old + many)
+    }
+}
+
+fn observation(row: &Row<'_>) -> rusqlite::Result<(i64, Observation)> {
+    let steps: Option<String> = row.get(10)?;
+    let steps = steps.map(|text| serde_json::from_str(&text)).transpose().map_err(|error| conversion(10, error))?;
+    let seen = Observation {
+        run_id: row.get(1)?,
+        ts: Time(row.get(2)?),
+        target: row.get(3)?,
+        service: row.get(4)?,
+        check: row.get(5)?,
+        vantage: row.get(6)?,
+        slot: row.get(7)?,
+        outcome: word(row, 8)?,
+        total_ms: row.get(9)?,
+        steps: steps.unwrap_or_default(),
+    };
+    Ok((row.get(0)?, seen))
+}
+
+fn word<T: std::str::FromStr<Err = String>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    row.get::<_, String>(column)?.parse().map_err(|error: String| conversion(column, error))
+}
+
+fn conversion(column: usize, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
+
+/// Moves the damaged file and its journals to the first name that is free.
+fn set_aside(path: &Path) -> Result<PathBuf> {
+    let named = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = (1..).map(|n: u32| named(&format!(".damaged-{n}"))).find(|name| !name.exists());
+    let aside = aside.unwrap_or_else(|| named(".damaged"));
+    fs::rename(path, &aside).map_err(|source| HistoryError::File { path: path.to_owned(), source })?;
+    for journal in [named("-wal"), named("-shm")] {
+        let _ = fs::remove_file(journal);
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use aggregator::event::StepResult;
+
+    use super::*;
+    use crate::observation::Step;
+
+    fn seen(run: &str, ts: i64, outcome: ProbeOutcome) -> Observation {
+        Observation {
+            ts: Time(ts),
+            target: "t".to_owned(),
+            service: "imap".to_owned(),
+            check: "imap".to_owned(),
+            vantage: "us-east".to_owned(),
+            run_id: run.to_owned(),
+            slot: Some(ts),
+            outcome,
+            steps: vec![Step {
+                name: "tcp".to_owned(),
+                result: StepResult::Failed,
+                error_class: "refused".to_owned(),
+                detail: "nobody listens".to_owned(),
+                ms: 1.5,
+            }],
+            total_ms: 2,
+        }
+    }
+
+    fn open() -> (tempfile::TempDir, History) {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::open(&folder.path().join("history.sqlite")).unwrap().0;
+        (folder, history)
+    }
+
+    #[test]
+    fn an_observation_comes_back_whole_and_twice_is_once() {
+        let (_folder, history) = open();
+        let first = seen("a", 5, ProbeOutcome::Failed);
+        history.record(&[first.clone(), first.clone()], &[]).unwrap();
+        history.record(&[first.clone(), seen("b", 9, ProbeOutcome::Ok)], &[]).unwrap();
+        let all = history.of_vantage("us-east", 0, 10).unwrap();
+        assert_eq!(all.iter().map(|(_, seen)| seen.run_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(all[0].1, first);
+        assert_eq!(history.of_vantage("us-east", all[0].0, 10).unwrap().len(), 1);
+        assert_eq!(history.latest().unwrap()[0].run_id, "b");
+        assert_eq!(history.last_slots("us-east").unwrap(), [("t".to_owned(), "imap".to_owned(), 9)]);
+        assert_eq!(history.of_service("t", "imap", Time(5), Time(9)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn cursors_and_announcements_survive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.sqlite");
+        let row = VerdictRow {
+            target: "t".to_owned(),
+            service: "imap".to_owned(),
+            state: VerdictState::Down,
+            generation: 3,
+            ..VerdictRow::default()
+        };
+        let (history, _) = History::open(&path).unwrap();
+        history.set_cursor("no-oslo", 7).unwrap();
+        history.set_cursor("no-oslo", 9).unwrap();
+        history.record(&[], &[row]).unwrap();
+        drop(history);
+        let (history, aside) = History::open(&path).unwrap();
+        assert_eq!((history.cursor("no-oslo").unwrap(), history.cursor("x").unwrap(), aside), (9, 0, None));
+        let announced = Announced { state: VerdictState::Down, generation: 3 };
+        assert_eq!(history.announced("t", "imap").unwrap(), Some(announced));
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_a_fresh_one_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.sqlite");
+        fs::write(&path, vec![0x5a; 8_192]).unwrap();
+        let (history, aside) = History::open(&path).unwrap();
+        let aside = aside.unwrap();
+        assert_eq!(aside, folder.path().join("history.sqlite.damaged-1"));
+        assert_eq!(fs::read(&aside).unwrap(), vec![0x5a; 8_192]);
+        history.record(&[seen("a", 1, ProbeOutcome::Ok)], &[]).unwrap();
+        assert_eq!(history.of_vantage("us-east", 0, 10).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn old_rows_go_and_old_steps_of_successes_go_before() {
+        let (_folder, history) = open();
+        let now = Time(KEEP_DAYS * DAY + DAY);
+        let rows = [
+            seen("ancient", 0, ProbeOutcome::Failed),
+            seen("old-ok", now.0 - 3 * DAY, ProbeOutcome::Ok),
+            seen("old-failed", now.0 - 3 * DAY, ProbeOutcome::Failed),
+            seen("new-ok", now.0 - DAY, ProbeOutcome::Ok),
+        ];
+        history.record(&rows, &[]).unwrap();
+        assert_eq!(history.prune(now).unwrap(), 1);
+        let left = history.of_vantage("us-east", 0, 10).unwrap();
+        let left: Vec<(&str, usize)> = left.iter().map(|(_, seen)| (seen.run_id.as_str(), seen.steps.len())).collect();
+        assert_eq!(left, [("old-ok", 0), ("old-failed", 1), ("new-ok", 1)]);
+        assert_eq!(history.prune_to(now, 2).unwrap(), 1);
+        assert_eq!(history.of_vantage("us-east", 0, 10).unwrap()[0].1.run_id, "old-failed");
+    }
+}

@@ -1,0 +1,200 @@
+//! When a check runs: hashed slots, staggered by watcher, and looks between them. Pure: `now` is an argument.
+
+use std::time::Duration;
+
+use aggregator::event::{EventId, Time};
+
+/// Missed slots of one check that are recorded at once; of a longer pause the latest ones.
+pub const MAX_MISSED: i64 = 1_000;
+
+/// The slots of one check on one watcher: instants that follow from its name alone, so that they are the same after
+/// every restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    interval: i64,
+    phase: i64,
+}
+
+impl Slots {
+    /// `hash(target, check) mod interval`, moved by `interval / N` for each watcher.
+    pub fn new(target: &str, check: &str, interval: Duration, watcher: usize, watchers: usize) -> Self {
+        let interval = i64::try_from(interval.as_micros()).unwrap_or(i64::MAX).max(1);
+        let hash = EventId::of(&[target.as_bytes(), check.as_bytes()]).0 % interval.unsigned_abs() as u128;
+        let turn = i128::from(interval) * watcher as i128 / watchers.max(1) as i128;
+        let phase = (hash as i128 + turn) % i128::from(interval);
+        Self { interval, phase: phase as i64 }
+    }
+
+    /// The instant of a slot.
+    pub fn at(&self, slot: i64) -> Time {
+        Time(slot.saturating_mul(self.interval).saturating_add(self.phase))
+    }
+
+    /// The slot that `now` belongs to: the last one that has begun.
+    pub fn current(&self, now: Time) -> i64 {
+        now.0.saturating_sub(self.phase).div_euclid(self.interval)
+    }
+}
+
+/// Why a check runs now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Its slot has come.
+    Slot(i64),
+    /// Somebody asked it to look again.
+    Look,
+}
+
+/// The turns of one check. It never runs twice at the same time.
+#[derive(Debug, Clone)]
+pub struct Turns {
+    slots: Slots,
+    next: i64,
+    look: Option<Time>,
+    running: bool,
+    started: Option<Time>,
+}
+
+impl Turns {
+    /// `last` is the last slot that is on record. Without one, the current slot runs at once: a first start does not
+    /// wait a quarter of an hour for its first audit.
+    pub fn new(slots: Slots, last: Option<i64>, now: Time) -> Self {
+        let next = last.map_or_else(|| slots.current(now), |last| last.saturating_add(1));
+        Self { slots, next, look: None, running: false, started: None }
+    }
+
+    /// What is to be done now: the slots that were missed, and why the check should run. A slot is missed when the
+    /// one after it has begun before it could run.
+    pub fn due(&mut self, now: Time) -> (Vec<(i64, Time)>, Option<Due>) {
+        if self.running {
+            return (Vec::new(), None);
+        }
+        let current = self.slots.current(now);
+        if self.next <= current {
+            let first = self.next.max(current.saturating_sub(MAX_MISSED));
+            let missed = (first..current).map(|slot| (slot, self.slots.at(slot))).collect();
+            self.next = current + 1;
+            self.start(now);
+            return (missed, Some(Due::Slot(current)));
+        }
+        if self.look.is_some_and(|at| at <= now) {
+            self.start(now);
+            return (Vec::new(), Some(Due::Look));
+        }
+        (Vec::new(), None)
+    }
+
+    fn start(&mut self, now: Time) {
+        self.running = true;
+        self.started = Some(now);
+        self.look = None;
+    }
+
+    /// The run has ended.
+    pub fn finish(&mut self) {
+        self.running = false;
+    }
+
+    /// Asks for a look at `at`, or sooner if one has been asked for already. While a run goes on it waits for its
+    /// end.
+    pub fn look(&mut self, at: Time) {
+        self.look = Some(self.look.map_or(at, |other| other.min(at)));
+    }
+
+    /// When the last run began.
+    pub fn started(&self) -> Option<Time> {
+        self.started
+    }
+
+    /// When there may be something to do; `None` while it runs.
+    pub fn wake(&self) -> Option<Time> {
+        let slot = self.slots.at(self.next);
+        (!self.running).then(|| self.look.map_or(slot, |look| look.min(slot)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn slots() -> Slots {
+        Slots { interval: 60_000_000, phase: 7_000_000 }
+    }
+
+    fn at(seconds: i64) -> Time {
+        Time::from_seconds(seconds)
+    }
+
+    #[test]
+    fn three_watchers_look_a_third_of_the_interval_apart() {
+        let [a, b, c] = [0, 1, 2].map(|watcher| Slots::new("t", "imap", MINUTE, watcher, 3));
+        assert_eq!(Slots::new("t", "imap", MINUTE, 0, 3), a);
+        assert_eq!((b.phase - a.phase).rem_euclid(60_000_000), 20_000_000);
+        assert_eq!((c.phase - b.phase).rem_euclid(60_000_000), 20_000_000);
+    }
+
+    #[test]
+    fn checks_are_spread_over_the_interval() {
+        let phases: Vec<i64> =
+            (0..100).map(|n| Slots::new("t", &n.to_string(), MINUTE, 0, 1).phase / 15_000_000).collect();
+        for quarter in 0..4 {
+            let count = phases.iter().filter(|phase| **phase == quarter).count();
+            assert!((10..=40).contains(&count), "quarter {quarter} has {count} of 100");
+        }
+    }
+
+    #[test]
+    fn a_first_start_runs_at_once_and_then_in_its_slots() {
+        let mut turns = Turns::new(slots(), None, at(100));
+        assert_eq!(turns.due(at(100)), (vec![], Some(Due::Slot(1))));
+        assert_eq!((turns.due(at(101)), turns.wake()), ((vec![], None), None));
+        turns.finish();
+        assert_eq!((turns.due(at(126)), turns.wake()), ((vec![], None), Some(at(127))));
+        assert_eq!(turns.due(at(127)), (vec![], Some(Due::Slot(2))));
+    }
+
+    #[test]
+    fn slots_that_passed_while_it_was_stopped_are_missed_and_the_current_one_runs() {
+        let mut turns = Turns::new(slots(), Some(1), at(250));
+        assert_eq!(turns.due(at(250)), (vec![(2, at(127)), (3, at(187))], Some(Due::Slot(4))));
+    }
+
+    #[test]
+    fn a_restart_within_a_slot_waits_for_the_next() {
+        let mut turns = Turns::new(slots(), Some(1), at(110));
+        assert_eq!((turns.due(at(110)), turns.wake()), ((vec![], None), Some(at(127))));
+    }
+
+    #[test]
+    fn a_run_that_outlasts_its_slot_is_not_started_twice_and_the_slot_between_is_missed() {
+        let mut turns = Turns::new(slots(), None, at(100));
+        turns.due(at(100));
+        assert_eq!(turns.due(at(190)), (vec![], None));
+        turns.finish();
+        assert_eq!(turns.due(at(190)), (vec![(2, at(127))], Some(Due::Slot(3))));
+    }
+
+    #[test]
+    fn a_look_asked_for_while_it_runs_comes_after_and_only_once() {
+        let mut turns = Turns::new(slots(), None, at(100));
+        turns.due(at(100));
+        turns.look(at(101));
+        turns.look(at(105));
+        turns.finish();
+        assert_eq!(turns.due(at(102)), (vec![], Some(Due::Look)));
+        turns.finish();
+        assert_eq!(turns.due(at(106)), (vec![], None));
+    }
+
+    #[test]
+    fn a_long_pause_is_recorded_up_to_the_limit() {
+        let mut turns = Turns::new(slots(), Some(0), at(60 * 5_000));
+        let (missed, due) = turns.due(at(60 * 5_000));
+        assert_eq!(
+            (missed.len() as i64, missed.last().map(|m| m.0), due),
+            (MAX_MISSED, Some(4_998), Some(Due::Slot(4_999)))
+        );
+    }
+}

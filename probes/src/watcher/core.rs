@@ -1,0 +1,459 @@
+//! What a watcher decides: when it looks, what it thinks, whom it tells. No socket, no disk, no clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregator::event::{Time, VerdictRow, VerdictState};
+use chrono_tz::Tz;
+
+use super::service::{Put, Service};
+use crate::config::{Cadence, Config};
+use crate::history::Announced;
+use crate::judgement::{Change, Judgement};
+use crate::observation::Observation;
+use crate::schedule::{Due, Slots, Turns};
+use crate::status::{RegionStatus, ServiceStatus, Status};
+use crate::verdict::{Cast, End, Vote};
+
+/// While a light check's service is down or suspected, it is looked at this often.
+pub const LIGHT_RECHECK: Duration = Duration::from_secs(10);
+/// For how long after a first failure a service that is not down is suspected.
+pub const SUSPICION: Duration = Duration::from_secs(120);
+/// A confirmation comes this long after the last look at the earliest.
+const LEAST_GAP: Duration = Duration::from_secs(2);
+/// Confirmations of the watchers are this far apart, by rank, so that they do not knock all at once.
+const RANK_JITTER: Duration = Duration::from_millis(200);
+/// A failure that has been seen for this long pages when no other watcher can be reached.
+pub const UNCONFIRMED_AFTER: Duration = Duration::from_secs(60);
+/// A watcher that has not been heard of for this long cannot be reached.
+pub const SILENCE: Duration = Duration::from_secs(30);
+
+/// What the driver is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Run a check.
+    Probe {
+        /// Its place among the seats.
+        seat: usize,
+        /// The slot that it belongs to.
+        slot: Option<i64>,
+    },
+    /// Keep an observation; if it is this watcher's, tell the others.
+    Keep(Observation),
+    /// Keep a change of verdict.
+    Announce(Box<VerdictRow>),
+    /// Tell the responder.
+    Tell(Judgement),
+    /// Judge this service again from the history: something old has come.
+    Restore(usize),
+}
+
+/// One check of this watcher.
+#[derive(Debug)]
+pub struct Seat {
+    /// The target's place in the configuration.
+    pub target: usize,
+    /// The check's place in the target.
+    pub check: usize,
+    service: usize,
+    place: usize,
+    turns: Turns,
+    recheck: Duration,
+    /// The last observation of each watcher.
+    last: Vec<Option<Last>>,
+}
+
+#[derive(Debug)]
+struct Last {
+    seen: Observation,
+    /// The first of the unbroken run that it belongs to, as far as this process knows.
+    since: Time,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    announced: Announced,
+    /// Whether the last clear state was down: then the next success resolves an incident.
+    was_down: bool,
+    unconfirmed_told: bool,
+}
+
+/// The state of a watcher.
+#[derive(Debug)]
+pub struct Core {
+    config: Arc<Config>,
+    me: usize,
+    started: Time,
+    /// Its checks.
+    pub seats: Vec<Seat>,
+    /// What they are about.
+    pub services: Vec<Service>,
+    standing: Vec<Standing>,
+    contact: Vec<Option<Time>>,
+    late: Vec<usize>,
+}
+
+impl Core {
+    /// A watcher that begins at `now`. `last_slot` and `announced` are what its history says.
+    pub fn new(
+        config: Arc<Config>,
+        me: usize,
+        now: Time,
+        last_slot: impl Fn(&str, &str) -> Option<i64>,
+        announced: impl Fn(&Service) -> Option<Announced>,
+    ) -> Self {
+        let services = Service::all(&config);
+        let watchers = config.watch.watcher.len();
+        let mut seats = Vec::new();
+        for (target_index, target) in config.target.iter().enumerate() {
+            for (check_index, check) in target.check.iter().enumerate() {
+                let find = |service: &Service| service.target == target.name && service.name == check.service;
+                let Some(service) = services.iter().position(find) else { continue };
+                let interval = config.watch.interval(check.cadence);
+                let slots = Slots::new(&target.name, &check.name, interval, me, watchers);
+                let recheck = match check.cadence {
+                    Cadence::Light => LIGHT_RECHECK.min(Duration::from_secs(config.watch.confirm_s)),
+                    Cadence::Audit => Duration::from_secs(config.watch.confirm_s),
+                };
+                seats.push(Seat {
+                    target: target_index,
+                    check: check_index,
+                    service,
+                    place: services[service].check(&check.name).unwrap_or(0),
+                    turns: Turns::new(slots, last_slot(&target.name, &check.name), now),
+                    recheck: recheck.min(interval),
+                    last: (0..watchers).map(|_| None).collect(),
+                });
+            }
+        }
+        let nothing = Announced { state: VerdictState::Unknown, generation: 0 };
+        let standing = services.iter().map(|service| {
+            let announced = announced(service).unwrap_or(nothing);
+            Standing { announced, was_down: announced.state == VerdictState::Down, unconfirmed_told: false }
+        });
+        let standing = standing.collect();
+        Self { config, me, started: now, seats, services, standing, contact: vec![None; watchers], late: Vec::new() }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.config.watch.watcher.iter().map(|watcher| watcher.name.as_str())
+    }
+
+    /// This watcher's name.
+    pub fn name(&self) -> &str {
+        &self.config.watch.watcher[self.me].name
+    }
+
+    /// The place of a watcher.
+    pub fn watcher(&self, name: &str) -> Option<usize> {
+        self.names().position(|other| other == name)
+    }
+
+    /// Puts back what the history knows of the last observations, without judging.
+    pub fn recall(&mut self, seen: Observation) {
+        if let Some((seat, watcher)) = self.place(&seen) {
+            let since = seen.ts;
+            self.seats[seat].last[watcher] = Some(Last { seen, since });
+        }
+    }
+
+    /// The seat that an observation belongs to, and its watcher.
+    fn place(&self, seen: &Observation) -> Option<(usize, usize)> {
+        let watcher = self.watcher(&seen.vantage)?;
+        let seat = self.seats.iter().position(|seat| {
+            let target = &self.config.target[seat.target];
+            target.name == seen.target && target.check[seat.check].name == seen.check
+        })?;
+        (self.services[self.seats[seat].service].name == seen.service).then_some((seat, watcher))
+    }
+
+    /// The peer has been heard of, or has acknowledged something.
+    pub fn contact(&mut self, watcher: usize, now: Time) {
+        self.contact[watcher] = Some(now);
+    }
+
+    /// The seats of a target's checks, for a look at all of it now.
+    pub fn look(&mut self, target: &str, now: Time) -> Vec<usize> {
+        let config = self.config.clone();
+        let seats = self.seats.iter_mut().enumerate().filter(|(_, seat)| config.target[seat.target].name == target);
+        seats
+            .map(|(index, seat)| {
+                seat.turns.look(now);
+                index
+            })
+            .collect()
+    }
+
+    /// This watcher's own run has ended.
+    pub fn finish(&mut self, seat: usize, seen: Observation, now: Time) -> Vec<Action> {
+        self.seats[seat].turns.finish();
+        self.hear(seen, now)
+    }
+
+    /// An observation, this watcher's own or a peer's. One that is known changes nothing; one that belongs to no
+    /// check of the configuration is dropped.
+    pub fn hear(&mut self, seen: Observation, now: Time) -> Vec<Action> {
+        let Some((seat, watcher)) = self.place(&seen) else { return Vec::new() };
+        let vote = Vote::of(seen.outcome);
+        let service = self.seats[seat].service;
+        let place = self.seats[seat].place;
+        let cast = Cast { at: seen.ts, watcher: watcher as u16, check: place as u16, vote };
+        match self.services[service].put(cast) {
+            Put::Known => return Vec::new(),
+            Put::Late => {
+                if !self.late.contains(&service) {
+                    self.late.push(service);
+                }
+                return vec![Action::Keep(seen)];
+            }
+            Put::New => {}
+        }
+        let mut actions = vec![Action::Keep(seen.clone())];
+        let old = self.seats[seat].last[watcher].as_ref();
+        if old.is_none_or(|old| old.seen.ts <= seen.ts) {
+            let since = old.filter(|old| Vote::of(old.seen.outcome).continues(vote)).map(|old| old.since);
+            let turned = match old {
+                Some(_) => since.is_none() && vote != Vote::None,
+                None => vote == Vote::Bad,
+            };
+            let since = since.unwrap_or(seen.ts);
+            if turned && watcher != self.me {
+                self.confirm(seat, seen.ts, now);
+            }
+            let quiet = matches!(self.services[service].state(now), VerdictState::Down | VerdictState::Maintenance);
+            if turned && watcher == self.me && vote == Vote::Bad && !quiet {
+                actions.push(Action::Tell(Judgement::Suspected(Box::new(seen.clone()))));
+            }
+            self.seats[seat].last[watcher] = Some(Last { seen, since });
+        }
+        actions
+    }
+
+    /// Another watcher has seen something new: look too, unless this one has looked since.
+    fn confirm(&mut self, seat: usize, seen: Time, now: Time) {
+        let rank = RANK_JITTER * self.me as u32;
+        let turns = &mut self.seats[seat].turns;
+        match turns.started() {
+            Some(started) if started > seen => {}
+            started => {
+                let soon = now.plus_millis(rank.as_millis() as i64);
+                turns.look(started.map_or(soon, |at| soon.max(at.plus_millis(LEAST_GAP.as_millis() as i64))));
+            }
+        }
+    }
+
+    /// Lets time go on to `now`: what is to be run, what has changed.
+    pub fn tick(&mut self, now: Time) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let services = &mut self.services;
+        self.late.retain(|service| {
+            let begins = services[*service].hold();
+            if begins {
+                actions.push(Action::Restore(*service));
+            }
+            !begins
+        });
+        for service in 0..self.services.len() {
+            self.services[service].sweep(now);
+            self.judge(service, now, &mut actions);
+        }
+        for seat in 0..self.seats.len() {
+            self.watch_closely(seat, now);
+            let (missed, due) = self.seats[seat].turns.due(now);
+            for (slot, at) in missed {
+                let seen = self.missed(seat, slot, at);
+                actions.extend(self.hear(seen, now));
+            }
+            match due {
+                Some(Due::Slot(slot)) => actions.push(Action::Probe { seat, slot: Some(slot) }),
+                Some(Due::Look) => actions.push(Action::Probe { seat, slot: None }),
+                None => {}
+            }
+        }
+        actions
+    }
+
+    /// A service that is down or suspected is looked at often, so that the verdict and the recovery come soon.
+    fn watch_closely(&mut self, seat: usize, now: Time) {
+        let service = &self.services[self.seats[seat].service];
+        let rules = service.rules;
+        let place = &mut self.seats[seat];
+        let suspected = place.last.iter().flatten().any(|last| {
+            Vote::of(last.seen.outcome) == Vote::Bad
+                && now.millis_since(last.seen.ts) < rules.freshness.as_millis() as u64
+                && now.millis_since(last.since) < SUSPICION.as_millis() as u64
+        });
+        if (suspected || service.outage().is_some())
+            && let Some(started) = place.turns.started()
+        {
+            place.turns.look(started.plus_millis(place.recheck.as_millis() as i64));
+        }
+    }
+
+    fn missed(&self, seat: usize, slot: i64, at: Time) -> Observation {
+        let target = &self.config.target[self.seats[seat].target];
+        let check = &target.check[self.seats[seat].check];
+        Observation {
+            ts: at,
+            target: target.name.clone(),
+            service: check.service.clone(),
+            check: check.name.clone(),
+            vantage: self.name().to_owned(),
+            run_id: format!("missed-{}-{}-{}-{slot}", self.name(), target.name, check.name),
+            slot: Some(slot),
+            outcome: aggregator::event::ProbeOutcome::Missed,
+            steps: Vec::new(),
+            total_ms: 0,
+        }
+    }
+
+    fn judge(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
+        let service = &self.services[index];
+        let (from, to) = (self.standing[index].announced.state, service.state(now));
+        if from != to {
+            let change = self.change(index, from, to, now);
+            let standing = &mut self.standing[index];
+            let good = matches!(to, VerdictState::Up | VerdictState::Degraded | VerdictState::Regional);
+            let resolved = standing.was_down && good;
+            standing.announced =
+                Announced { state: to, generation: standing.announced.generation + u32::from(resolved) };
+            standing.was_down = to == VerdictState::Down || (standing.was_down && !good);
+            standing.unconfirmed_told = false;
+            let row = VerdictRow {
+                ts: now,
+                target: change.target.clone(),
+                service: change.service.clone(),
+                state: to,
+                since: Some(change.since),
+                first_bad: self.services[index].outage().map(|outage| outage.first_bad),
+                last_good: change.last_good,
+                voters: change.voters.join(","),
+                generation: standing.announced.generation,
+                ..VerdictRow::default()
+            };
+            actions.push(Action::Announce(Box::new(row)));
+            actions.push(Action::Tell(Judgement::Changed(Box::new(change))));
+        }
+        self.judge_alone(index, now, actions);
+    }
+
+    /// One watcher alone still pages, when it has seen a failure for a minute and can reach no other.
+    fn judge_alone(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
+        let service = &self.services[index];
+        let failing = self.seats.iter().filter(|seat| seat.service == index).filter_map(|seat| {
+            let last = seat.last[self.me].as_ref().filter(|last| Vote::of(last.seen.outcome) == Vote::Bad)?;
+            (now.millis_since(last.seen.ts) < service.rules.freshness.as_millis() as u64).then_some(last)
+        });
+        let Some(worst) = failing.min_by_key(|last| last.since) else {
+            self.standing[index].unconfirmed_told = false;
+            return;
+        };
+        let silence = SILENCE.as_millis() as u64;
+        let alone = self.contact.iter().flatten().all(|contact| now.millis_since(*contact) >= silence);
+        let long = now.millis_since(worst.since.max(self.started)) >= UNCONFIRMED_AFTER.as_millis() as u64;
+        let clear = matches!(service.state(now), VerdictState::Down | VerdictState::Maintenance);
+        if self.config.watch.watcher.len() > 1 && alone && long && !clear && !self.standing[index].unconfirmed_told {
+            actions.push(Action::Tell(Judgement::Unconfirmed(Box::new(worst.seen.clone()))));
+            self.standing[index].unconfirmed_told = true;
+        }
+    }
+
+    fn change(&self, index: usize, from: VerdictState, to: VerdictState, now: Time) -> Change {
+        let service = &self.services[index];
+        let ended = service.outages().next_back().filter(|outage| outage.end.is_some());
+        let since = match (service.outage(), ended.and_then(|outage| outage.end)) {
+            (Some(outage), _) if to == VerdictState::Down => outage.first_bad,
+            (None, Some(End::Good { first_good, .. })) if from == VerdictState::Down => first_good,
+            _ => self.since(service, now),
+        };
+        let outage = service.outage().or(ended);
+        let observations = self.seats.iter().filter(|seat| self.config.target[seat.target].name == service.target);
+        Change {
+            target: service.target.clone(),
+            service: service.name.clone(),
+            title: service.title.clone(),
+            from,
+            to,
+            at: now,
+            since,
+            last_good: outage.and_then(|outage| outage.last_good),
+            observations: observations
+                .flat_map(|seat| seat.last.iter().flatten())
+                .map(|last| last.seen.clone())
+                .collect(),
+            voters: self.voters(service, to, now),
+            assigned: service.rules.watchers,
+        }
+    }
+
+    fn voters(&self, service: &Service, state: VerdictState, now: Time) -> Vec<String> {
+        let voters = match state {
+            VerdictState::Unknown | VerdictState::Maintenance => Vec::new(),
+            VerdictState::Down => service.voters(now, true),
+            VerdictState::Up | VerdictState::Degraded | VerdictState::Regional => service.voters(now, false),
+        };
+        voters.into_iter().map(|voter| self.config.watch.watcher[voter].name.clone()).collect()
+    }
+
+    /// Since when the present state holds, within what is shown.
+    fn since(&self, service: &Service, now: Time) -> Time {
+        let begin = now.plus_millis(-super::service::SHOWN_DAYS * 86_400_000);
+        service.segments(begin, Time(now.0.saturating_add(1))).last().map_or(now, |segment| segment.from)
+    }
+
+    /// When [`tick`](Self::tick) is next needed.
+    pub fn wake(&self) -> Option<Time> {
+        self.seats.iter().filter_map(|seat| seat.turns.wake()).min()
+    }
+
+    /// What this watcher tells the world.
+    pub fn status(&self, now: Time, zone: Tz) -> Status {
+        let peers = self.names().zip(&self.contact).enumerate().filter(|(index, _)| *index != self.me);
+        Status {
+            as_of: now,
+            vantage: self.name().to_owned(),
+            peers: peers.map(|(_, (name, contact))| (name.to_owned(), *contact)).collect(),
+            services: (0..self.services.len()).map(|index| self.service_status(index, now, zone)).collect(),
+        }
+    }
+
+    fn service_status(&self, index: usize, now: Time, zone: Tz) -> ServiceStatus {
+        let service = &self.services[index];
+        let shown = service.shown(now, zone);
+        ServiceStatus {
+            target: service.target.clone(),
+            service: service.name.clone(),
+            title: service.title.clone(),
+            state: service.state(now),
+            since: self.since(service, now),
+            regions: self.names().enumerate().map(|(watcher, name)| self.region(index, watcher, name, now)).collect(),
+            availability: shown.tally.availability(),
+            bounds: shown.tally.bounds(),
+            days: shown.days,
+            outages: shown.outages,
+        }
+    }
+
+    /// What a watcher saw last of a service: of several checks the worst, and of those the newest.
+    fn region(&self, service: usize, watcher: usize, name: &str, now: Time) -> RegionStatus {
+        let limit = self.services[service].rules.freshness.as_micros() as i64;
+        let is_fresh = |seen: &Observation| now.0.saturating_sub(seen.ts.0) < limit;
+        let seats = self.seats.iter().filter(|seat| seat.service == service);
+        let last = seats.filter_map(|seat| seat.last[watcher].as_ref()).map(|last| &last.seen);
+        let last = last.max_by_key(|seen| (is_fresh(seen), Vote::of(seen.outcome), seen.ts));
+        RegionStatus {
+            vantage: name.to_owned(),
+            seen: last.map(|seen| seen.ts),
+            outcome: last.map(|seen| seen.outcome),
+            fresh: last.is_some_and(is_fresh),
+            total_ms: last.map(|seen| seen.total_ms),
+            error: last.and_then(Observation::failed_step).map_or_else(String::new, |step| {
+                let detail = if step.detail.is_empty() { &step.error_class } else { &step.detail };
+                format!("{}: {detail}", step.name)
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

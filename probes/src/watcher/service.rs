@@ -1,0 +1,248 @@
+//! One service as a watcher sees it: its votes, swept again whenever one arrives late.
+//!
+//! Observations are dated from when their run began, and arrive when it has ended, or when a partition has. The sweep
+//! therefore has a settled part, which is final, and a recent one, which is swept again with every vote. What is
+//! older than the settled part is judged again from the history.
+
+use std::time::Duration;
+
+use aggregator::event::{Time, VerdictState};
+use chrono_tz::Tz;
+
+use crate::config::{Config, Target};
+use crate::maintenance::{self, Plan};
+use crate::status::{DayStatus, OutageStatus};
+use crate::uptime::{self, Segment, Tally};
+use crate::verdict::{Cast, Outage, Record, Rules, Sweep};
+
+/// How late a vote may come and still be swept from memory.
+pub const RECENT: Duration = Duration::from_secs(3_600);
+/// How much of the past is shown.
+pub const SHOWN_DAYS: i64 = 90;
+/// Votes expire without anybody saying so; it is noticed this soon.
+const SWEPT_EVERY_MS: u64 = 1_000;
+/// Outages that are shown at most, the newest.
+const SHOWN_OUTAGES: usize = 100;
+
+/// What became of a vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It is among the recent ones.
+    New,
+    /// It was there already.
+    Known,
+    /// It is older than the settled part: the service must be judged again from the history.
+    Late,
+}
+
+/// The timeline of one service.
+#[derive(Debug)]
+pub struct Service {
+    /// The mail system.
+    pub target: String,
+    /// Its name.
+    pub name: String,
+    /// What a person reads.
+    pub title: String,
+    /// Its checks, in configured order.
+    pub checks: Vec<String>,
+    /// Who may vote, and for how long.
+    pub rules: Rules,
+    maintenance: Vec<Plan>,
+    settled: Sweep,
+    settled_until: Time,
+    record: Record,
+    recent: Vec<Cast>,
+    now: Sweep,
+    fresh: Record,
+    first: Option<Time>,
+    swept: Option<Time>,
+    held: bool,
+}
+
+/// What the days of a page are made of.
+pub struct Shown {
+    /// The days, oldest first.
+    pub days: Vec<DayStatus>,
+    /// The figures of all of them.
+    pub tally: Tally,
+    /// The outages in them, newest first.
+    pub outages: Vec<OutageStatus>,
+}
+
+impl Service {
+    /// The services of a configuration, in the order in which their checks come first.
+    pub fn all(config: &Config) -> Vec<Self> {
+        let mut services: Vec<Self> = Vec::new();
+        for target in &config.target {
+            for check in &target.check {
+                let known =
+                    services.iter_mut().find(|known| known.target == target.name && known.name == check.service);
+                if let Some(known) = known {
+                    known.checks.push(check.name.clone());
+                    continue;
+                }
+                let checks = target.check.iter().filter(|other| other.service == check.service).count();
+                let watchers = config.watch.watcher.len();
+                let rules = Rules { watchers, checks, freshness: config.watch.freshness(check.cadence) };
+                services.push(Self::new(target, &check.service, check.title(), &check.name, rules));
+            }
+        }
+        services
+    }
+
+    fn new(target: &Target, name: &str, title: &str, check: &str, rules: Rules) -> Self {
+        let windows = target.maintenance.iter().filter(|window| window.covers(name));
+        Self {
+            target: target.name.clone(),
+            name: name.to_owned(),
+            title: title.to_owned(),
+            checks: vec![check.to_owned()],
+            rules,
+            maintenance: windows.filter_map(|window| window.plan().ok()).collect(),
+            settled: Sweep::new(rules),
+            settled_until: Time(i64::MIN),
+            record: Record::default(),
+            recent: Vec::new(),
+            now: Sweep::new(rules),
+            fresh: Record::default(),
+            first: None,
+            swept: None,
+            held: false,
+        }
+    }
+
+    /// Where a check stands in the service.
+    pub fn check(&self, name: &str) -> Option<usize> {
+        self.checks.iter().position(|check| check == name)
+    }
+
+    /// Puts a vote in.
+    pub fn put(&mut self, cast: Cast) -> Put {
+        if cast.at < self.settled_until {
+            return Put::Late;
+        }
+        match self.recent.binary_search(&cast) {
+            Ok(_) => Put::Known,
+            Err(place) => {
+                self.recent.insert(place, cast);
+                self.swept = None;
+                self.first = Some(self.first.map_or(cast.at, |first| first.min(cast.at)));
+                Put::New
+            }
+        }
+    }
+
+    /// Keeps the settled part where it is until [`restore`](Self::restore), while the history is being read. False
+    /// when it is being read already.
+    pub fn hold(&mut self) -> bool {
+        !std::mem::replace(&mut self.held, true)
+    }
+
+    /// Judges the service again from everything that the history has of it.
+    pub fn restore(&mut self, mut casts: Vec<Cast>) {
+        casts.sort_unstable();
+        casts.dedup();
+        let settled = casts.partition_point(|cast| cast.at < self.settled_until);
+        (self.settled, self.record) = (Sweep::new(self.rules), Record::default());
+        self.settled.run(&casts[..settled], &mut self.record);
+        for cast in &casts[settled..] {
+            self.put(*cast);
+        }
+        self.first = casts.first().or(self.recent.first()).map(|cast| cast.at);
+        (self.held, self.swept) = (false, None);
+    }
+
+    /// Sweeps up to `now`, unless it has been done within the last second and nothing is new.
+    pub fn sweep(&mut self, now: Time) {
+        if self.swept.is_some_and(|swept| now >= swept && now.millis_since(swept) < SWEPT_EVERY_MS) {
+            return;
+        }
+        self.swept = Some(now);
+        let until = match self.held {
+            true => self.settled_until,
+            false => now.plus_millis(-(RECENT.as_millis() as i64)).max(self.settled_until),
+        };
+        let final_votes = self.recent.partition_point(|cast| cast.at < until);
+        self.settled.run(&self.recent[..final_votes], &mut self.record);
+        self.recent.drain(..final_votes);
+        self.settled_until = until;
+        (self.now, self.fresh) = (self.settled.clone(), Record::default());
+        let made = self.recent.partition_point(|cast| cast.at <= now);
+        self.now.run(&self.recent[..made], &mut self.fresh);
+        self.now.advance(now, &mut self.fresh);
+        self.forget(now.plus_millis(-(SHOWN_DAYS + 2) * 86_400_000));
+    }
+
+    /// Drops what is no longer shown.
+    fn forget(&mut self, before: Time) {
+        let steps = self.record.steps.partition_point(|(at, _)| *at < before);
+        self.record.steps.drain(..steps.saturating_sub(1));
+        let outages = self.record.outages.partition_point(|outage| outage.to().is_some_and(|to| to < before));
+        self.record.outages.drain(..outages);
+    }
+
+    /// The state at the time of the last sweep; announced maintenance goes before all.
+    pub fn state(&self, now: Time) -> VerdictState {
+        let next = Time(now.0.saturating_add(1));
+        if self.maintenance.iter().any(|plan| !plan.windows(now, next).is_empty()) {
+            return VerdictState::Maintenance;
+        }
+        self.now.state()
+    }
+
+    /// The outage that goes on.
+    pub fn outage(&self) -> Option<Outage> {
+        self.now.open()
+    }
+
+    /// The watchers whose fresh votes fail, or succeed.
+    pub fn voters(&self, now: Time, bad: bool) -> Vec<usize> {
+        self.now.voters(now, bad)
+    }
+
+    /// The outages that are known, oldest first.
+    pub fn outages(&self) -> impl DoubleEndedIterator<Item = Outage> + '_ {
+        self.record.outages.iter().chain(&self.fresh.outages).copied().chain(self.now.open())
+    }
+
+    /// `[from, now)` in states, with maintenance.
+    pub fn segments(&self, from: Time, now: Time) -> Vec<Segment> {
+        let outages: Vec<Outage> = self.outages().collect();
+        let segments = uptime::label(self.record.steps.iter().chain(&self.fresh.steps), &outages, from, now);
+        let windows: Vec<(Time, Time)> = self.maintenance.iter().flat_map(|plan| plan.windows(from, now)).collect();
+        uptime::with_maintenance(&segments, &windows)
+    }
+
+    /// The days that a page shows, of its time zone, from the first observation on.
+    pub fn shown(&self, now: Time, zone: Tz) -> Shown {
+        let midnight = |day: chrono::NaiveDate| maintenance::instant(day.and_time(chrono::NaiveTime::MIN), zone);
+        let today = now.to_utc().with_timezone(&zone).date_naive();
+        let oldest = today - chrono::Duration::days(SHOWN_DAYS - 1);
+        let begin = midnight(oldest).map_or(now, Time::from).max(self.first.unwrap_or(now));
+        let segments = self.segments(begin, now);
+        let (mut days, mut sum) = (Vec::new(), Tally::default());
+        let first = begin.to_utc().with_timezone(&zone).date_naive();
+        for day in first.iter_days().take_while(|day| *day <= today) {
+            let (Some(from), Some(to)) = (midnight(day), day.succ_opt().and_then(midnight)) else { continue };
+            let tally = Tally::of(uptime::clip(&segments, from.into(), to.into()));
+            sum += tally;
+            let seconds = |micros: i64| u64::try_from(micros / 1_000_000).unwrap_or(0);
+            days.push(DayStatus {
+                day: day.to_string(),
+                up_s: seconds(tally.up),
+                down_s: seconds(tally.down),
+                unknown_s: seconds(tally.unknown),
+                maintenance_s: seconds(tally.maintenance),
+            });
+        }
+        let outages = self.outages().rev().filter(|outage| outage.to().is_none_or(|to| to > begin));
+        let outages = outages.take(SHOWN_OUTAGES).map(|outage| OutageStatus {
+            from: outage.first_bad,
+            to: outage.to(),
+            last_good: outage.last_good,
+            last_bad: Some(outage.last_bad),
+        });
+        Shown { outages: outages.collect(), days, tally: sum }
+    }
+}

@@ -1,0 +1,113 @@
+//! The one writer of a watcher's history: a slow or full disk holds up neither probing nor judging.
+
+use std::sync::Arc;
+
+use aggregator::event::{Time, VerdictRow};
+use tokio::sync::{Notify, mpsc};
+
+use crate::history::{History, HistoryError, KEEP_DAYS};
+use crate::observation::Observation;
+use crate::verdict::{Cast, Vote};
+
+/// What may wait for the disk. Past it an observation is judged and told to ClickHouse, but is neither in the
+/// history nor told to the peers; it is counted in the log.
+pub const QUEUE: usize = 8_192;
+/// What goes into one transaction at most.
+const TRANSACTION: usize = 256;
+
+/// Something to be written, or to be read after all before it is written.
+pub enum Job {
+    /// Keep an observation.
+    Keep(Observation),
+    /// Keep a change of verdict.
+    Announce(VerdictRow),
+    /// Read all votes of a service.
+    Load(Load),
+}
+
+/// A service whose votes are to be read.
+#[derive(Clone)]
+pub struct Load {
+    /// Its place among the services.
+    pub index: usize,
+    /// The mail system.
+    pub target: String,
+    /// Its name.
+    pub service: String,
+    /// Its checks, in their order.
+    pub checks: Vec<String>,
+    /// The assigned watchers, in their order.
+    pub watchers: Vec<String>,
+}
+
+impl Load {
+    /// The votes of the service in the history.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn read(&self, history: &History) -> Result<Vec<Cast>, HistoryError> {
+        let seen = history.of_service(&self.target, &self.service, Time(i64::MIN), Time(i64::MAX))?;
+        let place = |names: &[String], name: &str| names.iter().position(|other| other == name);
+        let casts = seen.into_iter().filter_map(|seen| {
+            let (watcher, check) = (place(&self.watchers, &seen.vantage)?, place(&self.checks, &seen.check)?);
+            Some(Cast { at: seen.ts, watcher: watcher as u16, check: check as u16, vote: Vote::of(seen.outcome) })
+        });
+        Ok(casts.collect())
+    }
+}
+
+/// The writer's task: ends when the queue is closed and empty.
+pub async fn run(
+    history: Arc<History>,
+    mut jobs: mpsc::Receiver<Job>,
+    loaded: mpsc::Sender<(usize, Vec<Cast>)>,
+    me: String,
+    news: Vec<Arc<Notify>>,
+) {
+    let mut batch = Vec::with_capacity(TRANSACTION);
+    let mut pruned = Time(0);
+    while jobs.recv_many(&mut batch, TRANSACTION).await > 0 {
+        let (mut observations, mut verdicts, mut loads) = (Vec::new(), Vec::new(), Vec::new());
+        for job in batch.drain(..) {
+            match job {
+                Job::Keep(seen) => observations.push(seen),
+                Job::Announce(row) => verdicts.push(row),
+                Job::Load(load) => loads.push(load),
+            }
+        }
+        let own = observations.iter().any(|seen| seen.vantage == me);
+        let now = Time::now();
+        let prune = now.millis_since(pruned) >= 3_600_000;
+        if prune {
+            pruned = now;
+        }
+        let history = history.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let count = observations.len() + verdicts.len();
+            if let Err(error) = history.record(&observations, &verdicts) {
+                tracing::error!("{error}; {count} observations and verdicts were not kept, make room on the disk");
+            }
+            if prune && let Err(error) = history.prune(now) {
+                tracing::error!("{error}; observations older than {KEEP_DAYS} days could not be dropped");
+            }
+            loads
+                .into_iter()
+                .map(|load| {
+                    let casts = load.read(&history).unwrap_or_else(|error| {
+                        tracing::error!("{error}; {} of {} begins anew", load.service, load.target);
+                        Vec::new()
+                    });
+                    (load.index, casts)
+                })
+                .collect::<Vec<_>>()
+        });
+        for service in work.await.unwrap_or_default() {
+            if loaded.send(service).await.is_err() {
+                return;
+            }
+        }
+        if own {
+            news.iter().for_each(|peer| peer.notify_one());
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The operator's pages as JSON.
+
+use std::sync::Arc;
+
+use aggregator::event::Time;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use probes::status::ServiceStatus;
+use serde::Serialize;
+
+use super::{OperatorSite, public};
+use crate::auth::session::Session;
+use crate::snapshot::{Heard, Incident, LastKnown, Overall};
+use crate::source::mail::Mail;
+
+/// `/api/v1/now`.
+#[derive(Serialize)]
+struct NowJson<'a> {
+    as_of: Option<Time>,
+    overall: Overall,
+    sentence: String,
+    services: Vec<ServiceJson<'a>>,
+    incidents: Vec<&'a Incident>,
+    mail: Mail,
+    watchers: Vec<WatcherJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct ServiceJson<'a> {
+    #[serde(flatten)]
+    status: &'a ServiceStatus,
+    last_known: Option<LastKnown>,
+}
+
+#[derive(Serialize)]
+struct WatcherJson<'a> {
+    name: &'a str,
+    title: &'a str,
+    as_of: Option<Time>,
+    failure: Option<&'a str>,
+}
+
+/// `GET /api/v1/status`: the same as on the public site.
+pub async fn status(State(site): State<Arc<OperatorSite>>, _session: Session) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], public::status_json(&site.site, &site.snapshot())).into_response()
+}
+
+/// `GET /api/v1/now`: the first page.
+pub async fn now(State(site): State<Arc<OperatorSite>>, _session: Session) -> Response {
+    let snapshot = site.snapshot();
+    let services = snapshot.services.iter();
+    let watchers = snapshot.watchers.iter().map(|watcher| WatcherJson {
+        name: &watcher.name,
+        title: &watcher.title,
+        as_of: watcher.heard.as_of(),
+        failure: match &watcher.heard {
+            Heard::Current { .. } => None,
+            Heard::Silent { failure, .. } | Heard::Never { failure } => Some(failure),
+        },
+    });
+    Json(NowJson {
+        as_of: snapshot.as_of,
+        overall: Overall::of(&snapshot.services),
+        sentence: snapshot.sentence(),
+        services: services.map(|one| ServiceJson { status: &one.status, last_known: one.last_known }).collect(),
+        incidents: snapshot.incidents.iter().filter(|incident| incident.is_open()).collect(),
+        mail: site.mail.borrow().clone(),
+        watchers: watchers.collect(),
+    })
+    .into_response()
+}
+
+/// `GET /api/v1/incidents`: all of them, newest first.
+pub async fn incidents(State(site): State<Arc<OperatorSite>>, _session: Session) -> Response {
+    Json(&site.snapshot().incidents).into_response()
+}
+
+/// `GET /api/v1/incidents/{incident}`
+pub async fn incident(State(site): State<Arc<OperatorSite>>, _session: Session, Path(key): Path<String>) -> Response {
+    match site.snapshot().incident(&key) {
+        Some(incident) => Json(incident).into_response(),
+        None => {
+            let body = serde_json::json!({ "error": "there is no such incident" });
+            (StatusCode::NOT_FOUND, Json(body)).into_response()
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Both sites against real watchers and a real ClickHouse face, as far as HTTP goes.
+
+mod harness;
+mod operator;
+mod public;
+mod sample;

@@ -1,0 +1,194 @@
+//! What fake watchers say.
+
+use aggregator::event::{ProbeOutcome, Time, VerdictState};
+use alerts::view::{EvidenceSection, IncidentState, IncidentView, TimelineEntry};
+use probes::status::{DayStatus, OutageStatus, RegionStatus, ServiceStatus, Status};
+
+/// 2026-11-22T10:38:39Z, a Sunday.
+pub const NOW: Time = Time(1_795_343_919_000_000);
+
+const REGIONS: [&str; 3] = ["us-east", "no-oslo", "au-sydney"];
+const SERVICES: [(&str, &str); 7] = [
+    ("mx", "Inbound mail (MX)"),
+    ("submission", "Submission"),
+    ("queue", "Queue"),
+    ("imap", "IMAP"),
+    ("pop3", "POP3"),
+    ("webmail", "Webmail"),
+    ("round_trip", "Mail round trip"),
+];
+
+/// A status in which everything is up.
+pub fn all_up(vantage: &str, as_of: Time) -> Status {
+    Status {
+        as_of,
+        vantage: vantage.into(),
+        peers: REGIONS.iter().filter(|name| **name != vantage).map(|name| ((*name).into(), Some(as_of))).collect(),
+        services: SERVICES.iter().map(|(service, title)| up(service, title, as_of)).collect(),
+    }
+}
+
+/// A service that is up, with one short outage eleven days ago.
+pub fn up(service: &str, title: &str, as_of: Time) -> ServiceStatus {
+    let outage = as_of.plus_millis(-11 * 86_400_000 - 3_000_000);
+    ServiceStatus {
+        target: "varde".into(),
+        service: service.into(),
+        title: title.into(),
+        state: VerdictState::Up,
+        since: outage.plus_millis(243_000),
+        regions: REGIONS.iter().zip([412, 38, 655]).map(|(name, ms)| seen(name, as_of, ms)).collect(),
+        days: days(as_of, service),
+        availability: Some(99.987),
+        bounds: Some((99.941, 99.988)),
+        outages: if service == "imap" { vec![over(outage)] } else { vec![] },
+    }
+}
+
+fn over(from: Time) -> OutageStatus {
+    OutageStatus {
+        from,
+        to: Some(from.plus_millis(243_000)),
+        last_good: Some(from.plus_millis(-30_000)),
+        last_bad: Some(from.plus_millis(213_000)),
+    }
+}
+
+fn seen(vantage: &str, as_of: Time, total_ms: u32) -> RegionStatus {
+    RegionStatus {
+        vantage: vantage.into(),
+        seen: Some(as_of.plus_millis(-23_000)),
+        outcome: Some(ProbeOutcome::Ok),
+        fresh: true,
+        total_ms: Some(total_ms),
+        error: String::new(),
+    }
+}
+
+fn days(as_of: Time, service: &str) -> Vec<DayStatus> {
+    let day = |back: i64| {
+        let (up_s, down_s, unknown_s, maintenance_s) = match (service, back) {
+            (_, 80..) => (0, 0, 86_400, 0),
+            (_, 79) => (40_000, 0, 46_400, 0),
+            ("imap", 11) => (86_157, 243, 0, 0),
+            ("webmail", 40) => (79_200, 7_200, 0, 0),
+            (_, 25) => (82_800, 0, 0, 3_600),
+            _ => (86_400, 0, 0, 0),
+        };
+        let day = as_of.plus_millis(-back * 86_400_000).to_utc().format("%Y-%m-%d").to_string();
+        DayStatus { day, up_s, down_s, unknown_s, maintenance_s }
+    };
+    (0..90).rev().map(day).collect()
+}
+
+/// The same with IMAP down everywhere, POP3 failing from Sydney, a slow round trip, and webmail in maintenance.
+pub fn imap_down(vantage: &str, as_of: Time) -> Status {
+    let mut status = all_up(vantage, as_of);
+    let began = as_of.plus_millis(-48_000);
+    for service in &mut status.services {
+        match service.service.as_str() {
+            "imap" => {
+                service.state = VerdictState::Down;
+                service.since = began;
+                for region in &mut service.regions {
+                    fail(
+                        region,
+                        "banner: connected, and then nothing for 10 s; the process accepts but does not answer",
+                    );
+                }
+                let open = OutageStatus {
+                    from: began,
+                    to: None,
+                    last_good: Some(began.plus_millis(-21_000)),
+                    last_bad: Some(as_of.plus_millis(-9_000)),
+                };
+                service.outages.insert(0, open);
+                if let Some(today) = service.days.last_mut() {
+                    (today.up_s, today.down_s) = (86_352, 48);
+                }
+            }
+            "pop3" => {
+                service.state = VerdictState::Regional;
+                fail(&mut service.regions[2], "tcp: 10.0.0.5:2995 timed out after 10 s");
+            }
+            "round_trip" => {
+                service.state = VerdictState::Degraded;
+                service.availability = None;
+                service.bounds = None;
+                for region in &mut service.regions {
+                    region.outcome = Some(ProbeOutcome::Late);
+                    region.total_ms = Some(12_840);
+                }
+            }
+            "webmail" => service.state = VerdictState::Maintenance,
+            _ => {}
+        }
+    }
+    status
+}
+
+fn fail(region: &mut RegionStatus, error: &str) {
+    region.outcome = Some(ProbeOutcome::Failed);
+    region.total_ms = Some(10_004);
+    region.error = error.into();
+}
+
+/// The incident that goes with [`imap_down`].
+pub fn imap_incident(as_of: Time) -> IncidentView {
+    let began = as_of.plus_millis(-48_000);
+    let line = |after_s: i64, text: &str| TimelineEntry { at: began.plus_millis(after_s * 1_000), text: text.into() };
+    IncidentView {
+        incident: "5b0e8f1c9a7d4e22-3".into(),
+        name: "V-7K3".into(),
+        target: "varde".into(),
+        service: "imap".into(),
+        title: "IMAP".into(),
+        state: IncidentState::Firing,
+        cause: "process_hung".into(),
+        confidence: "certain".into(),
+        scope: "all_regions".into(),
+        summary: "IMAP hangs: port 2993 accepts connections, but the process mail-imap has been stopped (state T) and \
+                  says nothing. Seen from US East, Oslo and Sydney."
+            .into(),
+        next_steps: vec![
+            "Wait for the restart of mail-imap that was ordered; it is verified by the full chain.".into(),
+            "If it does not come back: kill -CONT the process, or restart the unit mail-imap by hand.".into(),
+        ],
+        opened_at: began,
+        resolved_at: None,
+        acknowledged_by: None,
+        evidence: vec![
+            EvidenceSection {
+                section: "process".into(),
+                content: "pid 4711  varde mail --service imap\nState: T (stopped)\nThreads: 5\nVmRSS: 31288 kB".into(),
+            },
+            EvidenceSection {
+                section: "sockets".into(),
+                content: "LISTEN 129 128 127.0.0.1:2993  (accept queue full)\nESTAB  17   0 127.0.0.1:2993".into(),
+            },
+        ],
+        timeline: vec![
+            line(0, "first failure seen"),
+            line(29, "down: 2 of 3 watchers saw it fail"),
+            line(30, "evidence captured on localhost: process, sockets"),
+            line(30, "paged Ada by webhook"),
+            line(30, "paged Bjarne by webhook"),
+            line(31, "restart of mail-imap ordered"),
+        ],
+    }
+}
+
+/// An incident that is over.
+pub fn old_incident(as_of: Time) -> IncidentView {
+    let began = as_of.plus_millis(-11 * 86_400_000 - 3_000_000);
+    IncidentView {
+        incident: "5b0e8f1c9a7d4e22-2".into(),
+        name: "V-2QD".into(),
+        state: IncidentState::Resolved,
+        confidence: "likely".into(),
+        opened_at: began,
+        resolved_at: Some(began.plus_millis(243_000)),
+        acknowledged_by: Some("Ada".into()),
+        ..imap_incident(as_of)
+    }
+}
