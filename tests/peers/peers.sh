@@ -17,6 +17,11 @@ stop() {
 
 if [ "$action" = stop ]; then stop; exit; fi
 owner=$3
+if [ "$action" = guard ]; then
+  while kill -0 "$owner" 2>/dev/null && [ -d "$dir" ]; do sleep 1; done
+  stop
+  exit
+fi
 
 for program in postfix dovecot doveadm; do
   command -v "$program" >/dev/null || { echo "$program is not installed; run ./test, which installs what the tests need"; exit 1; }
@@ -166,11 +171,8 @@ mkdir -p "$dir"/postfix/etc/{dynamicmaps,postfix-files}.d
 { dovecot -c "$dir/dovecot/dovecot.conf" && postfix -c "$dir/postfix/etc" start; } </dev/null >"$dir/log/start.log" 2>&1 ||
   { cat "$dir"/log/*.log; stop; exit 1; }
 
-# When the tests are killed, nobody else would stop them.
-(
-  while kill -0 "$owner" 2>/dev/null && [ -d "$dir" ]; do sleep 1; done
-  stop
-) </dev/null >/dev/null 2>&1 &
+# When the tests are killed, nobody else would stop them; of its own session, so that it is not killed along.
+setsid "$0" guard "$dir" "$owner" </dev/null >/dev/null 2>&1 &
 
 open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 for port in "$SMTP" "$SUBMISSION" "$SUBMISSIONS" "$IMAP" "$IMAPS" "$POP3" "$POP3S" "$LMTP" "$SASL"; do

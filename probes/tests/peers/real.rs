@@ -6,9 +6,15 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aggregator::event::ProbeOutcome;
+use axum::Router;
+use axum::extract::Multipart;
+use axum::response::{Html, Redirect};
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::bench::{Bench, check};
 use super::certificates::{Authority, NAME};
+use super::web;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/peers/peers.sh");
 const PORTS: [&str; 9] = ["SMTP", "SUBMISSION", "SUBMISSIONS", "IMAP", "IMAPS", "POP3", "POP3S", "LMTP", "SASL"];
@@ -127,6 +133,48 @@ async fn a_message_goes_round_through_postfix_and_dovecot_and_leaves_nothing_beh
     assert!(seen.note("fetch").contains("hops: "), "{}", seen.note("fetch"));
     assert_eq!(peers.messages("audit"), 0);
     assert!(!peers.bench.path().join("dovecot/mail/audit/Maildir/.Varde probe").exists());
+}
+
+#[tokio::test]
+async fn a_round_trip_begins_in_the_webmail_and_goes_on_by_submission() {
+    let mut peers = Peers::start();
+    peers.bench.receive_objective = Duration::from_secs(60);
+    let port = web::serve(web::webmail().merge(compose(peers.port("SMTP")))).await;
+    let webmail = format!(
+        "[[check]]\nname = \"webmail\"\nkind = \"webmail\"\nservice = \"webmail\"\ncadence = \"light\"\n\
+         url = \"http://127.0.0.1:{port}/\"\n{}\n",
+        web::WEBMAIL
+    );
+    let checks = peers.checks("audit@example.test");
+    let (others, round_trip) = checks.split_at(checks.rfind("[[check]]").unwrap());
+    let seen = peers.bench.run(&format!("{others}{webmail}{round_trip}webmail = \"webmail\"\n")).await;
+    seen.is_ok("login imap send receive submit receive_2 search folder fetch pop3 cleanup");
+    assert_eq!(peers.messages("audit"), 0);
+}
+
+/// The page of a webmail on which a message is written; it is sent to the Postfix on this port.
+fn compose(port: u16) -> Router {
+    const FORM: &str = r#"<form action="/compose" method="post" enctype="multipart/form-data">
+        <input type=hidden name=csrf value=c3><input name=to><input name=subject><textarea name=text></textarea>
+        <input type=file name=attachment></form>"#;
+    let send = move |mut form: Multipart| async move {
+        let mut fields = std::collections::BTreeMap::new();
+        while let Some(field) = form.next_field().await.unwrap() {
+            fields.insert(field.name().unwrap().to_owned(), field.text().await.unwrap());
+        }
+        assert_eq!(fields["csrf"], "c3");
+        let (to, subject, text) = (&fields["to"], &fields["subject"], fields["text"].replace('\n', "\r\n"));
+        let mut smtp = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let session = format!(
+            "EHLO web\r\nMAIL FROM:<{to}>\r\nRCPT TO:<{to}>\r\nDATA\r\nFrom: {to}\r\nSubject: {subject}\r\n\r\n{text}\r\n.\r\nQUIT\r\n"
+        );
+        smtp.write_all(session.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        smtp.read_to_string(&mut said).await.unwrap();
+        assert!(said.contains("queued as"), "{said}");
+        Redirect::to("/folders/INBOX")
+    };
+    Router::new().route("/compose", get(|| async { Html(FORM) }).post(send))
 }
 
 #[tokio::test]
