@@ -10,6 +10,8 @@ pub mod queue;
 pub mod service;
 pub mod smtp;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 
 pub use config::Config;
