@@ -12,6 +12,8 @@ pub mod queue;
 pub mod service;
 pub mod smtp;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod webmail;
 

@@ -42,7 +42,7 @@ pub struct Courier {
 
 /// What one attempt came to for one recipient.
 #[derive(Debug, Clone)]
-struct Outcome {
+pub(super) struct Outcome {
     verdict: Verdict,
     code: Option<u16>,
     enhanced: String,
@@ -108,7 +108,7 @@ impl Courier {
     }
 
     /// Delivers to mailboxes. The blocking work runs in one piece off the async threads.
-    async fn deliver(&self, batch: Batch) -> (Batch, Vec<Outcome>) {
+    pub(super) async fn deliver(&self, batch: Batch) -> (Batch, Vec<Outcome>) {
         let (directory, mailboxes) = (Arc::clone(&self.directory), Arc::clone(&self.mailboxes));
         let copy = batch.clone();
         let work = move || {

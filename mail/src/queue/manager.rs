@@ -240,3 +240,6 @@ impl Manager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -513,3 +513,6 @@ fn is_disk_full(error: &StoreError) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;
