@@ -17,6 +17,8 @@ pub struct Spec {
     pub address: String,
     /// Where its log goes.
     pub log: PathBuf,
+    /// What must listen before it is started for the first time: a watcher that looks too early sees an outage.
+    pub after: Vec<String>,
 }
 
 /// The services in the order in which they are started.
@@ -28,7 +30,13 @@ pub fn specs(config: &Config, dir: &Path, options: &Options, embedded: bool) -> 
         if let Some(url) = &options.clickhouse {
             args.extend(["--clickhouse".into(), url.into()]);
         }
-        Spec { name: name.to_owned(), args, address, log: dir.join("log").join(format!("{name}.log")) }
+        Spec {
+            name: name.to_owned(),
+            args,
+            address,
+            log: dir.join("log").join(format!("{name}.log")),
+            after: Vec::new(),
+        }
     };
     let mail = &config.mail;
     let mut specs = Vec::new();

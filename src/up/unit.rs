@@ -29,6 +29,9 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 const SOUND_AFTER: Duration = Duration::from_secs(30);
 /// The longest wait before the next start.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// How long a unit waits for those that must listen before it, and how often it looks.
+const WAIT_FOR_OTHERS: Duration = Duration::from_secs(20);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// As many crashes in a row are a loop: somebody is paged.
 const LOOP_AFTER: u32 = 3;
 
@@ -197,7 +200,20 @@ enum Ended {
 }
 
 impl Unit {
+    /// Waits, within reason, for what must listen before the first start.
+    async fn wait_for_others(&self) {
+        for address in &self.spec.after {
+            while tokio::net::TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
     async fn run(mut self) {
+        tokio::select! {
+            _ = tokio::time::timeout(WAIT_FOR_OTHERS, self.wait_for_others()) => {}
+            () = self.stop.cancelled() => return,
+        }
         let mut crashes = 0;
         let mut ordered: Option<(oneshot::Sender<Restarted>, Option<u32>)> = None;
         loop {
