@@ -1,3 +1,5 @@
+//! Every channel against a local server that answers as its provider does.
+
 use std::sync::Mutex;
 
 use axum::extract::State;

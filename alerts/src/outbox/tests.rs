@@ -1,3 +1,5 @@
+//! Pages that outlive their process, and the ranks of their senders.
+
 use std::sync::{Arc, Mutex};
 
 use aggregator::emit::Emitter;
