@@ -40,10 +40,12 @@ pub async fn keep(config: Arc<Config>, fleet: Fleet, accounts: Vec<Account>, sto
             () = stop.cancelled() => return,
         }
         let units = fleet.units();
-        if path(&config).exists() && units.iter().all(|unit| unit.pid.is_some()) {
-            if let Err(error) = write(&config, &units, &accounts) {
-                tracing::error!("{error:#}");
-            }
+        let all_run = units.iter().all(|unit| unit.pid.is_some());
+        if all_run
+            && path(&config).exists()
+            && let Err(error) = write(&config, &units, &accounts)
+        {
+            tracing::error!("{error:#}");
         }
     }
 }
