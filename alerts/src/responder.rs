@@ -219,7 +219,7 @@ pub struct Tested {
 /// Sends a page that says that nothing is wrong to everybody over every channel, at once, past the outbox.
 pub async fn test_page(config: &Config, site: &str, now: Time) -> Vec<Tested> {
     let words = "This is a test of the way to you. Nothing is wrong, nothing needs to be done.";
-    send_once(config, &Book::told_incident(site, "test", "Test", words, &[], now), Notice::Test, now).await
+    send_once(config, &Book::told_incident(site, "Test", "test", words, &[], now), Notice::Test, now).await
 }
 
 /// Sends a page about a unit that is not a watcher's finding (a crash loop that the supervisor sees) to everybody over
@@ -232,7 +232,7 @@ pub async fn page_once(
     steps: &[String],
     now: Time,
 ) -> Vec<Tested> {
-    let incident = Book::told_incident(site, unit, unit, summary, steps, now);
+    let incident = Book::told_incident(site, unit, "crash_loop", summary, steps, now);
     send_once(config, &incident, Notice::Opened, now).await
 }
 
