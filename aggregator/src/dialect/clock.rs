@@ -21,6 +21,11 @@ impl Clock {
         Self { zone, reference: reference.to_utc().with_timezone(&zone).naive_local() }
     }
 
+    /// The source was written at `reference` again.
+    pub fn set_reference(&mut self, reference: Time) {
+        self.reference = reference.to_utc().with_timezone(&self.zone).naive_local();
+    }
+
     /// A time without a year: the latest year in which it is not ahead of the reference. A 29 February belongs to a
     /// leap year. `None`: there is no such day.
     pub fn yearless(&self, month: u32, day: u32, seconds: u32, micros: u32) -> Option<Time> {
