@@ -132,13 +132,44 @@ impl Client {
         let ok = answer.status().is_success();
         let code =
             answer.headers().get("X-ClickHouse-Exception-Code").and_then(|value| value.to_str().ok()?.parse().ok());
+        let tag = answer.headers().get("X-ClickHouse-Exception-Tag").map(|tag| tag.as_bytes().to_vec());
         let bytes = answer.bytes().await.map_err(unreachable)?;
         match (ok, code) {
-            (true, None) => Ok(bytes),
+            (true, None) => match tag.and_then(|tag| late_exception(&bytes, &tag)) {
+                None => Ok(bytes),
+                Some((code, message)) => Err(Error::Refused { code, message }),
+            },
             (_, code) => Err(Error::Refused {
                 code: code.unwrap_or(0),
                 message: String::from_utf8_lossy(&bytes).trim().to_owned(),
             }),
         }
+    }
+}
+
+/// The exception that ended an answer after its head had said 200: without this, half of the rows would pass for all.
+/// It stands at the end, between marks that carry the tag of the head.
+fn late_exception(body: &[u8], tag: &[u8]) -> Option<(i32, String)> {
+    let mark = [b"\r\n__exception__\r\n", tag, b"\r\n"].concat();
+    let begin = memchr::memmem::rfind(body, &mark)? + mark.len();
+    let message = String::from_utf8_lossy(&body[begin..]);
+    let message = message.rsplit_once(" ").map_or(&*message, |(message, _)| message);
+    // The message's length stands on the line after it.
+    let message = message.rsplit_once('\n').map_or(message, |(message, _)| message);
+    let digits = message.strip_prefix("Code: ").and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    Some((digits.and_then(|digits| digits.parse().ok()).unwrap_or(0), message.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_after_the_first_rows_is_not_taken_for_the_end_of_the_rows() {
+        let body = b"1\n2\n\r\n__exception__\r\nabcd\r\nCode: 159. DB::Exception: Timeout exceeded\n42 abcd\r\n__exception__\r\n";
+        let found = late_exception(body, b"abcd");
+        assert_eq!(found, Some((159, "Code: 159. DB::Exception: Timeout exceeded".to_owned())));
+        assert_eq!(late_exception(body, b"dcba"), None);
+        assert_eq!(late_exception(b"1\n2\n", b"abcd"), None);
     }
 }

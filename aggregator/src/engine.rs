@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use axum::serve::ListenerExt as _;
 use tokio_util::sync::CancellationToken;
 
 pub use http::{EngineUser, MAX_BODY_BYTES};
@@ -198,7 +199,12 @@ async fn serve(
     let stopping = stopping(stop)?;
     let (pool, mut ended) = Pool::start(library, path, READERS, WRITERS)?;
     let face = Face::new(pool, config.users.clone(), config.limits, bounded);
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    // Without this the end of an answer waits for the client's delayed acknowledgement.
+    let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
     tracing::info!(address = %config.listen, version = library.version(), "the ClickHouse engine is ready");
     let server = axum::serve(listener, http::router(Arc::new(face))).with_graceful_shutdown({
         let stopping = stopping.clone();

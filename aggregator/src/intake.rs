@@ -5,9 +5,11 @@
 //! `GET /health` says whether blocks are taken, `GET /metrics` counts them.
 
 mod block;
+#[cfg(test)]
+pub(crate) mod fake;
 mod metrics;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::Read;
 use std::net::SocketAddr;

@@ -222,6 +222,7 @@ mod tests {
 
     #[test]
     fn every_report_says_what_it_is_and_declares_exactly_the_parameters_it_uses() {
+        let used = regex::Regex::new(r"\{(\w+):\w+\}").unwrap();
         for report in list() {
             assert!(!report.title.is_empty() && report.description.ends_with('.'), "{}", report.name);
             for param in &report.params {
@@ -229,7 +230,6 @@ mod tests {
                 assert!(report.sql.contains(&used), "{} does not use {used}", report.name);
                 assert!(!param.description.is_empty(), "{}: {}", report.name, param.name);
             }
-            let used = regex::Regex::new(r"\{(\w+):\w+\}").unwrap();
             for name in used.captures_iter(report.sql).map(|found| found.extract::<1>().1[0].to_owned()) {
                 assert!(
                     report.params.iter().any(|param| param.name == name),

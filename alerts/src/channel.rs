@@ -1,6 +1,8 @@
 //! Channels: the ways in which a page reaches a person. A channel is one file and one line in [`REGISTRY`].
 
 mod email;
+mod ntfy;
+mod pagerduty;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -9,21 +11,29 @@ use std::time::Duration;
 
 use aggregator::event::Time;
 use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
 
 use crate::config::{Config, Engineer, Fault};
+use crate::evidence::bounded;
 use crate::page::Page;
 
 /// How long a provider may take for one attempt.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Characters of a provider's answer that are kept.
+const MAX_SAID: usize = 200;
+
 /// Every kind of channel.
-const REGISTRY: &[Kind] = &[webhook::KIND, email::KIND];
+const REGISTRY: &[Kind] = &[webhook::KIND, email::KIND, pagerduty::KIND, ntfy::KIND];
 
 /// A kind of channel: its name, and how the channels of a person are made from the configuration.
 pub struct Kind {
     name: &'static str,
-    open: fn(&Config, &Engineer, &mut Vec<Fault>) -> Vec<Arc<dyn Channel>>,
+    open: Open,
 }
+
+/// Makes the channels of a person, and adds what is wrong with their keys to the faults.
+type Open = fn(&Config, &Engineer, &mut Vec<Fault>) -> Vec<Arc<dyn Channel>>;
 
 /// A way to one person.
 pub trait Channel: Send + Sync {
@@ -86,3 +96,41 @@ pub fn open_all(config: &Config) -> Channels {
 fn http_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().timeout(DEADLINE).redirect(reqwest::redirect::Policy::none()).build()
 }
+
+/// Makes the channels of one kind from their `[[alerts.engineer.channel]]` tables.
+fn options<T: DeserializeOwned>(
+    engineer: &Engineer,
+    kind: &Kind,
+    faults: &mut Vec<Fault>,
+    make: impl Fn(T) -> Result<Arc<dyn Channel>, String>,
+) -> Vec<Arc<dyn Channel>> {
+    let tables = engineer.channel.iter().filter(|channel| channel.kind == kind.name);
+    let mut open = |options: toml::Table| match options.try_into().map_err(|error| error.to_string()).and_then(&make) {
+        Ok(channel) => Some(channel),
+        Err(message) => {
+            faults.push((["channel.", kind.name].concat(), message.trim_end().to_owned()));
+            None
+        }
+    };
+    tables.filter_map(|channel| open(channel.options.clone())).collect()
+}
+
+/// What a provider's HTTP answer means: 2xx is a receipt; 400, 403 and the like never become one; 401, 408, 429, 5xx
+/// and silence may.
+async fn answered(provider: &str, answer: reqwest::Result<reqwest::Response>) -> Result<Receipt, NotSent> {
+    let answer =
+        answer.map_err(|error| NotSent::ForNow(format!("{provider} did not answer: {}", error.without_url())))?;
+    let status = answer.status();
+    let body = bounded(answer).await.ok().flatten().unwrap_or_default();
+    let said: String = String::from_utf8_lossy(&body).chars().filter(|c| !c.is_control()).take(MAX_SAID).collect();
+    let text = format!("{provider} answered {}: {said}", status.as_u16());
+    match status.as_u16() {
+        200..=299 => Ok(Receipt(text)),
+        401 | 408 | 425 | 429 => Err(NotSent::ForNow(text)),
+        400..=499 => Err(NotSent::ForGood(text)),
+        _ => Err(NotSent::ForNow(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Its own key, with which it signs evidence.
     pub key_file: PathBuf,
+    /// The public half, by which the watchers know its evidence.
+    pub public_key_file: PathBuf,
     /// The units that may be restarted from outside. No other ever is.
     #[serde(default)]
     pub allow_restart: Vec<String>,
@@ -103,6 +105,13 @@ pub struct NodeConfig {
     /// How often the host's resources are sampled, in seconds.
     #[serde(default = "defaults::sample_s")]
     pub sample_s: u64,
+}
+
+impl NodeConfig {
+    /// Makes relative paths relative to `folder`, the configuration file's.
+    pub fn resolve(&mut self, folder: &Path) {
+        self.key_file = folder.join(&self.key_file);
+    }
 }
 
 mod defaults {

@@ -190,7 +190,7 @@ pub async fn request(
         return Err(Error::Refused { url, status: status.as_u16(), message });
     }
     let signed: Signed = serde_json::from_slice(&body).map_err(|error| Error::Answer(error.to_string()))?;
-    let evidence: Evidence = signed.open(Purpose::Evidence, node_keys, Time::max(now, signed.at))?;
+    let evidence: Evidence = signed.open(Purpose::Evidence, node_keys, now)?;
     evidence.verify()?;
     Ok(evidence)
 }

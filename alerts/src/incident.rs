@@ -92,8 +92,10 @@ pub struct Incident {
     pub resolved_at: Option<Time>,
     /// Who has it.
     pub acknowledged_by: Option<String>,
-    /// Whether people have been told.
+    /// Whether people are to be told now, or later.
     pub paging: Paging,
+    /// Whether they have been: only then are they told of its end.
+    pub told: bool,
     /// What was tried without them.
     pub mending: Mending,
     /// What mended it, if that is known.
@@ -119,10 +121,12 @@ impl Incident {
         self.state != IncidentState::Resolved
     }
 
-    /// Adds a line to its story.
+    /// Adds a line to its story; one that says the same as the last is left out.
     pub fn note(&mut self, at: Time, text: impl Into<String>) {
-        if self.timeline.len() < MAX_TIMELINE {
-            self.timeline.push(TimelineEntry { at, text: text.into() });
+        let text = text.into();
+        let news = self.timeline.last().is_none_or(|last| last.text != text);
+        if news && self.timeline.len() < MAX_TIMELINE {
+            self.timeline.push(TimelineEntry { at, text });
         }
     }
 

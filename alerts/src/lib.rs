@@ -19,5 +19,7 @@ pub mod page;
 
 pub mod remedy;
 
-pub mod clock;
 pub mod signed;
+
+pub mod node;
+pub mod responder;

@@ -17,3 +17,6 @@ pub const LIFETIME_MS: i64 = 24 * 3_600_000;
 pub fn back_off_ms(attempt: u32) -> i64 {
     (1_000_i64 << attempt.saturating_sub(1).min(6)).min(60_000)
 }
+
+#[cfg(test)]
+mod tests;

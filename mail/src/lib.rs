@@ -12,7 +12,10 @@ pub mod queue;
 pub mod service;
 pub mod smtp;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tls;
+pub mod webmail;
 
 pub use config::Config;
 pub use service::{Context, ServeError, Service, serve};

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -246,7 +246,25 @@ impl Stream {
         };
         let handshake = TlsAcceptor::from(tls.config()).accept(socket);
         let stream = tokio::time::timeout(timeout, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
-        Ok(Stream::Tls(Box::new(stream)))
+        Ok(Stream::Tls(Box::new(stream.into())))
+    }
+
+    /// Begins TLS as a client.
+    ///
+    /// # Errors
+    /// The handshake failed or took too long, or TLS had begun already.
+    pub async fn connect_tls(
+        self,
+        config: Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        let Stream::Plain(socket) = self else {
+            return Err(io::Error::other("TLS has begun already"));
+        };
+        let handshake = TlsConnector::from(config).connect(name, socket);
+        let stream = tokio::time::timeout(timeout, handshake).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        Ok(Stream::Tls(Box::new(stream.into())))
     }
 
     /// What TLS agreed on; `None` in the clear.

@@ -8,6 +8,13 @@
 //! leases with fencing numbers ([`store`]): when it dies another takes them again, and what it may still say about
 //! them no longer counts.
 
+pub mod attempt;
+pub mod dsn;
+pub mod health;
 pub mod id;
+pub mod manager;
+pub mod relay;
+pub mod retry;
+pub mod route;
 pub mod store;
 pub mod writer;

@@ -8,9 +8,21 @@ use aggregator::emit::Emitter;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::listen::BindError;
-use crate::store::StoreError;
-use crate::tls::TlsError;
+use crate::listen::{BindError, Listener, Opening};
+use crate::queue::attempt::Courier;
+use crate::queue::health::{self, Pulse};
+use crate::queue::id;
+use crate::queue::manager::Manager;
+use crate::queue::relay::Relay;
+use crate::queue::route::SystemDns;
+use crate::queue::store::Queue;
+use crate::smtp::server::{Parts, Server};
+use crate::smtp::session::Role;
+use crate::store::{StoreError, Stores};
+use crate::tls::{ServerTls, TlsError};
+
+/// The queue's database, in the data directory.
+const QUEUE: &str = "queue.db";
 
 /// A service: each runs in a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,8 +107,63 @@ pub enum ServeError {
 /// # Errors
 /// It could not be started.
 pub async fn serve(service: Service, config: Arc<Config>, context: Context) -> Result<(), ServeError> {
-    let _ = (config, context);
     match service {
-        Service::Mx | Service::Submission | Service::Queue | Service::Imap | Service::Pop3 | Service::Web => Ok(()),
+        Service::Mx => mx(config, context).await,
+        Service::Submission => submission(config, context).await,
+        Service::Queue => queue(config, context).await,
+        Service::Imap => crate::imap::serve(config, context).await,
+        Service::Pop3 => crate::pop3::serve(config, context).await,
+        Service::Web => crate::webmail::serve(config, context).await,
     }
+}
+
+/// A server of a role with the stores of the data directory.
+fn server(role: Role, tls: Arc<ServerTls>, config: &Arc<Config>, context: &Context) -> Result<Arc<Server>, ServeError> {
+    let Stores { blobs, directory, .. } = Stores::open(&context.data_dir)?;
+    let queue = Queue::open(&context.data_dir.join(QUEUE))?;
+    let (config, emitter) = (Arc::clone(config), context.emitter.clone());
+    Ok(Arc::new(Server::new(role, Parts { config, tls, directory, blobs, queue, emitter })))
+}
+
+async fn mx(config: Arc<Config>, context: Context) -> Result<(), ServeError> {
+    let tls = Arc::new(ServerTls::load(&config.certificate, &config.key)?);
+    let listener = Listener::bind("mx_listen", config.mx_listen, Opening::Plain).await?;
+    let server = server(Role::Mx, tls, &config, &context)?;
+    listener.run(&config.limits, server, context.shutdown).await;
+    Ok(())
+}
+
+async fn submission(config: Arc<Config>, context: Context) -> Result<(), ServeError> {
+    let tls = Arc::new(ServerTls::load(&config.certificate, &config.key)?);
+    let plain = Listener::bind("submission_listen", config.submission_listen, Opening::Plain).await?;
+    let opening = Opening::Tls(Arc::clone(&tls));
+    let over_tls = Listener::bind("submissions_listen", config.submissions_listen, opening).await?;
+    let server = server(Role::Submission, tls, &config, &context)?;
+    tokio::join!(
+        plain.run(&config.limits, Arc::clone(&server), context.shutdown.clone()),
+        over_tls.run(&config.limits, server, context.shutdown.clone()),
+    );
+    Ok(())
+}
+
+async fn queue(config: Arc<Config>, context: Context) -> Result<(), ServeError> {
+    let io = |doing: &str| {
+        let doing = doing.to_owned();
+        move |source| ServeError::Io { doing, source }
+    };
+    let health = Listener::bind("queue_listen", config.queue_listen, Opening::Plain).await?;
+    let Stores { blobs, directory, mailboxes } = Stores::open(&context.data_dir)?;
+    let queue = Queue::open(&context.data_dir.join(QUEUE))?;
+    let owner = id::trace_id().map_err(io("naming the queue process"))?;
+    let dns = Arc::new(SystemDns::new().map_err(io("reading the system's resolver configuration"))?);
+    let relay = Relay::new(&config.hostname, &config.limits);
+    let pulse = Arc::new(Pulse::default());
+    let routes = health::router(queue.clone(), Arc::clone(&pulse));
+    let emitter = context.emitter.clone();
+    let courier = Courier { config, queue, blobs, directory, mailboxes, dns, relay, emitter };
+    let stop = context.shutdown.clone().cancelled_owned();
+    let manager = Manager::new(courier, pulse, owner).run(context.shutdown);
+    let served = async { axum::serve(health.socket, routes).with_graceful_shutdown(stop).await };
+    let ((), served) = tokio::join!(manager, served);
+    served.map_err(io("serving the health of the queue"))
 }

@@ -7,6 +7,7 @@ mod blob;
 mod database;
 mod directory;
 mod mailboxes;
+mod web_sessions;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use mailboxes::{
     Appended, ChangeWatch, Changes, FlagChange, Flags, Mailbox, MailboxId, Message, MessageState, NewMessage, Page,
     Quota, Sought, SpecialUse, SqliteMailboxes, Status, StoreFlags,
 };
+pub use web_sessions::{WebSession, WebSessions};
 
 impl StoreError {
     /// Turns an error of the disk or the database into [`StoreError::Transient`]; `doing` says what was being done.

@@ -26,9 +26,9 @@ pub const PATH: &str = "/peer/v1/observations";
 pub const WATCHER_HEADER: &str = "x-varde-watcher";
 /// The header that holds the signature.
 pub const SIGNATURE_HEADER: &str = "x-varde-signature";
-/// The largest body that is taken.
+/// The largest body that is taken. A batch that would be larger is halved.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
-/// Observations of one batch at most; they are bounded themselves, so that a batch stays below the largest body.
+/// Observations of one batch at most.
 pub const MAX_BATCH: u32 = 200;
 /// How far two watchers' clocks may be apart.
 pub const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(10);
@@ -176,9 +176,19 @@ impl Link {
             history.of_vantage(&me, after, MAX_BATCH)
         });
         let next = next.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let (last, more) = (next.last().map(|(seq, _)| *seq), next.len() as u32 == MAX_BATCH);
-        let observations = next.into_iter().map(|(_, seen)| seen).collect();
-        self.post(Batch { from: self.me.clone(), sent_at: Time::now(), observations }).await?;
+        let (places, mut observations): (Vec<i64>, Vec<Observation>) = next.into_iter().unzip();
+        let (body, signature) = loop {
+            let batch = Batch { from: self.me.clone(), sent_at: Time::now(), observations };
+            let sealed = batch.seal(&self.key).map_err(|error| error.to_string())?;
+            observations = batch.observations;
+            if sealed.0.len() <= MAX_BODY_BYTES || observations.len() <= 1 {
+                break sealed;
+            }
+            observations.truncate(observations.len() / 2);
+        };
+        let last = observations.len().checked_sub(1).and_then(|index| places.get(index)).copied();
+        let more = observations.len() < places.len() || places.len() as u32 == MAX_BATCH;
+        self.post(body, signature).await?;
         let _ = self.acknowledged.try_send(self.peer.clone());
         if let Some(last) = last {
             let (history, peer) = (self.history.clone(), self.peer.clone());
@@ -188,8 +198,7 @@ impl Link {
         Ok(if more { Sent::More } else { Sent::All })
     }
 
-    async fn post(&self, batch: Batch) -> Result<(), String> {
-        let (body, signature) = batch.seal(&self.key).map_err(|error| error.to_string())?;
+    async fn post(&self, body: Vec<u8>, signature: String) -> Result<(), String> {
         let request = self
             .http
             .post(format!("{}{PATH}", self.url))

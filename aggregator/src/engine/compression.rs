@@ -13,6 +13,8 @@ pub enum Encoding {
     Deflate,
     /// `Content-Encoding: zstd`.
     Zstd,
+    /// `Content-Encoding: lz4`, the LZ4 frame format, which clickhouse-connect sends.
+    Lz4,
     /// `decompress=1`: ClickHouse's own frames with LZ4, as its clients send them.
     Native,
 }
@@ -31,6 +33,7 @@ pub fn decode(encoding: Encoding, body: &[u8], limit: usize) -> Result<Vec<u8>, 
         Encoding::Gzip => read_all(flate2::read::MultiGzDecoder::new(body), limit),
         Encoding::Deflate => read_all(flate2::read::ZlibDecoder::new(body), limit),
         Encoding::Zstd => read_all(zstd::stream::read::Decoder::with_buffer(body).map_err(damaged_by)?, limit),
+        Encoding::Lz4 => read_all(lz4_flex::frame::FrameDecoder::new(body), limit),
         Encoding::Native => decode_native(body, limit),
     }
 }

@@ -30,6 +30,8 @@ pub const MAX_BODY_BYTES: usize = 256 << 20;
 const MAX_BODIES_KIB: usize = 512 << 10;
 /// The longest answer that is made whole before it is sent: formats that cannot come in pieces.
 const MAX_WHOLE_ANSWER: &str = "268435456";
+/// The database that read-only users are granted, see `server_config`.
+const READABLE: &str = "varde";
 /// Pieces of an answer that wait for the client.
 const MAX_WAITING_PIECES: usize = 4;
 
@@ -54,19 +56,20 @@ impl Face {
     async fn answer(&self, request: Request) -> Result<Response, Refusal> {
         let (head, body) = request.into_parts();
         let mut asked = Asked::read(&head)?;
+        let safe_method = head.method == Method::GET || head.method == Method::HEAD;
+        if safe_method && asked.query.is_empty() {
+            return Ok(answer::ok());
+        }
         let role = auth::check(&self.users, &asked.credentials)?;
         if role == Role::ReadOnly && !self.bounded {
             return Err(Refusal::from(Exception::new(
                 code::READONLY,
                 "READONLY",
-                "this kernel has no Landlock, so read-only users are not let in: use a kernel with it (5.13 or \
+                "this kernel has no Landlock, so read-only users are not let in: use a kernel with it (5.19 or \
                  newer), or a ClickHouse server by [clickhouse] url",
             )));
         }
         let (body, permit) = asked.read_body(&head, body, &self.bodies).await?;
-        if asked.query.is_empty() && body.is_empty() {
-            return Ok(answer::ok());
-        }
         let (task, format) = task(Text::new(std::mem::take(&mut asked.query), body), &asked.default_format)?;
         if role == Role::ReadOnly && matches!(task, Task::Insert { .. }) {
             return Err(Refusal::from(Exception::new(
@@ -75,8 +78,12 @@ impl Face {
                 "Cannot insert into a table in readonly mode: this user may only read",
             )));
         }
-        let session = self.session(role, &mut asked, &task, head.method == Method::GET || head.method == Method::HEAD);
+        let mut session = self.session(role, &mut asked, &task, safe_method);
         let query_id = asked.query_id.unwrap_or_else(|| session.query_id.clone());
+        if role == Role::ReadOnly && session.database.is_empty() {
+            // The only one that it may read.
+            session.database = READABLE.to_owned();
+        }
         let (reply, replies) = mpsc::channel(MAX_WAITING_PIECES);
         let done = Arc::new(AtomicBool::new(false));
         let job = Job { session, task, parameters: asked.parameters, reply, done, _body: permit };

@@ -209,6 +209,8 @@ impl Worker {
 
     fn serve(&self, job: Job) {
         if job.reply.is_closed() {
+            // The client went while it waited: there is nothing to do, and nothing to kill.
+            job.done.store(true, Ordering::Release);
             return;
         }
         let outcome = session::open(&self.library, &self.path, &job.session)

@@ -41,7 +41,7 @@ pub enum Bound {
     Full,
     /// Files; this kernel (older than 6.7) does not bound connections.
     FilesOnly,
-    /// Nothing: this kernel has no Landlock, or it is turned off.
+    /// Nothing: this kernel (older than 5.19) has no Landlock that serves, or it is turned off.
     None,
 }
 
@@ -53,27 +53,29 @@ pub enum Bound {
 pub fn enter(data_dir: &Path, library: &Path) -> Result<Bound, landlock::RulesetError> {
     let files = AccessFs::from_all(ABI::V3);
     let read = AccessFs::from_read(ABI::V3);
-    // Two sets on top of each other, so that the status of each is known.
-    let mut rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(files)?.create()?;
+    // The first version cannot allow a rename into another directory, and DROP TABLE needs one: with it the
+    // engine could not work.
+    let Ok(rules) =
+        Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(ABI::V2))
+    else {
+        return Ok(Bound::None);
+    };
+    // One set for all: a second one on top would forbid those renames again.
+    let mut rules = rules
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(files)?
+        .handle_access(AccessNet::from_all(ABI::V4))?
+        .create()?;
     rules = allow(rules, data_dir, files)?;
     rules = allow(rules, library, read)?;
     for path in SYSTEM.iter().chain(MACHINE) {
         rules = allow(rules, Path::new(path), read)?;
     }
     rules = allow(rules, Path::new("/dev/null"), AccessFs::from_file(ABI::V3))?;
-    let files_status = rules.restrict_self()?.ruleset;
-    let net_status = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessNet::from_all(ABI::V4))?
-        .create()?
-        .restrict_self()?
-        .ruleset;
-    Ok(match (files_status, net_status) {
-        (RulesetStatus::NotEnforced, _) => Bound::None,
-        (_, RulesetStatus::FullyEnforced) => Bound::Full,
-        // An older kernel lacks the rights of later versions (refer, truncate): reading, writing and making
-        // files have been in since the first.
-        (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => Bound::FilesOnly,
+    Ok(match rules.restrict_self()?.ruleset {
+        RulesetStatus::FullyEnforced => Bound::Full,
+        RulesetStatus::PartiallyEnforced => Bound::FilesOnly,
+        RulesetStatus::NotEnforced => Bound::None,
     })
 }
 

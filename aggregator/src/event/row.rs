@@ -192,11 +192,11 @@ macro_rules! events {
             }
             /// The rows of `table` among `events` as one block of ClickHouse's Native format, and how many
             /// they are. Nothing is appended when there are none.
-            pub fn write_block(table: &str, events: &[&Event], out: &mut Vec<u8>) -> usize {
+            pub fn write_block(table: &str, events: &[impl std::borrow::Borrow<Event>], out: &mut Vec<u8>) -> usize {
                 match table {
                     $(<$name as Row>::TABLE => {
                         let rows: Vec<&$name> = events.iter()
-                            .filter_map(|event| if let Event::$name(row) = event { Some(row) } else { None }).collect();
+                            .filter_map(|event| if let Event::$name(row) = event.borrow() { Some(row) } else { None }).collect();
                         if !rows.is_empty() { <$name as Row>::write_block(rows.iter().copied(), out); }
                         rows.len()
                     })+

@@ -1,1 +1,127 @@
+//! The intake over real sockets, before a ClickHouse that can be made to fail.
 
+use reqwest::Response;
+
+use super::fake::{Fake, Insert};
+use super::*;
+use crate::event::{RawLine, Row};
+
+const KEY: &str = "the-key";
+
+struct Running {
+    url: String,
+    fake: Arc<fake::Fake>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let (fake, client) = Fake::start().await;
+        let (url, stop) = start(client).await;
+        let running = Self { url, fake, stop };
+        while running.get("/health").await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+        running
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get([&self.url, path].concat()).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn post(&self, key: &str, table: &str, packed: Vec<u8>) -> (u16, String) {
+        let answer = post(&self.url, key, table, packed).await;
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+/// An intake before `client`.
+pub(crate) async fn start(client: Client) -> (String, CancellationToken) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = ["http://", &listener.local_addr().unwrap().to_string()].concat();
+    let stop = CancellationToken::new();
+    tokio::spawn(serve_on(listener, KEY.to_owned(), client, stop.clone()));
+    (url, stop)
+}
+
+async fn post(url: &str, key: &str, table: &str, packed: Vec<u8>) -> Response {
+    let request = reqwest::Client::new().post([url, "/v1/blocks"].concat()).bearer_auth(key);
+    let request = request.header(HEADER_TOKEN, "s/e/1/t/2").header(HEADER_TABLE, table).header(HEADER_ROWS, "1");
+    request.body(packed).send().await.unwrap()
+}
+
+fn native() -> Vec<u8> {
+    let mut native = Vec::new();
+    RawLine::write_block([RawLine::default()].iter(), &mut native);
+    native
+}
+
+fn packed(native: &[u8]) -> Vec<u8> {
+    zstd::encode_all(native, 1).unwrap()
+}
+
+#[tokio::test]
+async fn a_block_becomes_one_insert_that_clickhouse_will_know_again() {
+    let running = Running::start().await;
+    assert_eq!(running.post(KEY, "raw_lines", packed(&native())).await, (200, String::new()));
+    let [insert] = &running.fake.seen()[..] else { panic!("one block, one insert") };
+    let columns = "`tenant`, `ts`, `node`, `event_id`, `source`, `offset`, `dialect`, `recognised`, `line`";
+    assert_eq!(insert.statement, ["INSERT INTO `raw_lines` (", columns, ") FORMAT Native"].concat());
+    assert_eq!(insert.body, native());
+    for (setting, value) in [
+        ("insert_deduplication_token", "s/e/1/t/2"),
+        ("insert_deduplicate", "1"),
+        ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+        ("async_insert", "0"),
+        ("max_insert_block_size", "1048576"),
+    ] {
+        assert_eq!(insert.settings.get(setting).map(String::as_str), Some(value), "{setting}");
+    }
+    let (_, metrics) = running.get("/metrics").await;
+    assert!(metrics.contains("varde_intake_blocks_total{result=\"stored\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("varde_intake_rows_total 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn what_can_never_be_stored_is_refused_by_422_and_what_may_be_later_by_503() {
+    let running = Running::start().await;
+    let good = packed(&native());
+    let bomb = packed(&vec![0; NATIVE_MAX_BYTES as usize + 1]);
+    assert!(bomb.len() < 1 << 20);
+    let cases = [
+        (running.post("another", "raw_lines", good.clone()).await, 401, "the bearer key is not the intake's"),
+        (running.post(KEY, "users", good.clone()).await, 422, "users: there is no table \"users\""),
+        (
+            running.post(KEY, "raw_lines", native()).await,
+            422,
+            "raw_lines: the block is not whole: the zstd stream cannot be read",
+        ),
+        (
+            running.post(KEY, "raw_lines", bomb).await,
+            422,
+            "raw_lines: the block is larger than 268435456 octets when unpacked",
+        ),
+    ];
+    for ((status, said), wanted, words) in cases {
+        assert_eq!((status, said.as_str()), (wanted, words));
+    }
+    assert_eq!(running.fake.seen(), [], "ClickHouse was not asked");
+    running.fake.then(&[Insert::Fails, Insert::RefusesData, Insert::StoresAndFallsSilent]);
+    for wanted in [503, 422, 503, 200] {
+        assert_eq!(running.post(KEY, "raw_lines", good.clone()).await.0, wanted);
+    }
+    running.stop.cancel();
+}
+
+#[tokio::test]
+async fn while_clickhouse_is_away_shippers_are_told_to_come_again() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let away = ["http://", &closed.local_addr().unwrap().to_string()].concat();
+    drop(closed);
+    let (url, _stop) = start(Client::new(&away, "varde", "").unwrap()).await;
+    let answer = post(&url, KEY, "raw_lines", packed(&native())).await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert_eq!(reqwest::get([&url, "/health"].concat()).await.unwrap().status(), 503);
+}

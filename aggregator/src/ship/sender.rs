@@ -133,17 +133,23 @@ impl Sender {
     /// Sends one segment and takes it off the shelf. How many of its rows were acknowledged.
     async fn ship(&self, sequence: u64) -> Result<u64, Stuck> {
         let disk = |why: std::io::Error| Stuck::Disk(why.to_string());
-        let segment = match self.shelf.open(sequence) {
-            Ok(segment) => segment,
-            Err(Fault::Gone) => return self.shelf.remove(sequence).map(|()| 0).map_err(disk),
+        let segment = match self.on_disk(move |shelf| shelf.open(sequence)).await? {
+            Ok(segment) => Arc::new(segment),
+            Err(Fault::Gone) => {
+                let removed = self.on_disk(move |shelf| shelf.remove(sequence)).await?;
+                return removed.map(|()| 0).map_err(disk);
+            }
             Err(Fault::Disk(why)) => return Err(disk(why)),
             Err(fault) => {
-                return self.shelf.set_aside(sequence, Aside::Corrupt, &fault.to_string()).map(|()| 0).map_err(disk);
+                let said = fault.to_string();
+                let aside = self.on_disk(move |shelf| shelf.set_aside(sequence, Aside::Corrupt, &said)).await?;
+                return aside.map(|()| 0).map_err(disk);
             }
         };
         let (mut rows, mut aside) = (0, None);
         for (index, block) in segment.header.blocks.iter().enumerate() {
-            let packed = match segment.block(index) {
+            let read = segment.clone();
+            let packed = match self.on_disk(move |_| read.block(index)).await? {
                 Ok(packed) => packed,
                 Err(Fault::Disk(why)) => return Err(disk(why)),
                 Err(fault) => {
@@ -159,13 +165,19 @@ impl Sender {
                 }
             }
         }
-        match aside {
-            None => self.shelf.remove(sequence),
-            Some((why, said)) => self.shelf.set_aside(sequence, why, &said),
-        }
-        .map_err(disk)?;
+        let done = move |shelf: &Shelf| match aside {
+            None => shelf.remove(sequence),
+            Some((why, said)) => shelf.set_aside(sequence, why, &said),
+        };
+        self.on_disk(done).await?.map_err(disk)?;
         self.shelf.counters.shipped_rows.fetch_add(rows, Ordering::Relaxed);
         Ok(rows)
+    }
+
+    /// Does `work` where a disk that hangs holds nobody up.
+    async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&Shelf) -> T + Send + 'static) -> Result<T, Stuck> {
+        let shelf = self.shelf.clone();
+        tokio::task::spawn_blocking(move || work(&shelf)).await.map_err(|why| Stuck::Disk(why.to_string()))
     }
 
     /// Posts one block. Only 422 is for good: every other refusal (a wrong key, a proxy between) can be mended

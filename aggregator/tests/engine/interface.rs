@@ -100,9 +100,12 @@ async fn inserts_come_in_every_form_that_clients_use() {
     gzip.write_all(b"8,gzip\n").unwrap();
     assert_eq!(post("gzip", gzip.finish().unwrap()).await.unwrap().status(), 200);
     assert_eq!(post("zstd", zstd::bulk::compress(b"9,zstd\n", 1).unwrap()).await.unwrap().status(), 200);
+    let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    lz4.write_all(b"10,frame\n").unwrap();
+    assert_eq!(post("lz4", lz4.finish().unwrap()).await.unwrap().status(), 200);
     assert_eq!(post("gzip", b"no gzip".to_vec()).await.unwrap().status(), 400);
 
-    let expected = "1\tit\\'s\n2\t\\n\\n;\n3\tjson\n4\tselect\n5\ta,b\n6\tx\n7\tlz4\n8\tgzip\n9\tzstd\n";
+    let expected = "1\tit\\'s\n2\t\\n\\n;\n3\tjson\n4\tselect\n5\ta,b\n6\tx\n7\tlz4\n8\tgzip\n9\tzstd\n10\tframe\n";
     assert_eq!(text(&client, "SELECT * FROM t ORDER BY a").await, expected);
 }
 
@@ -205,6 +208,37 @@ fn multipart_form(fields: &[(&str, &str)]) -> (String, String) {
         body.extend(["--limit\r\nContent-Disposition: form-data; name=\"", name, "\"\r\n\r\n", value, "\r\n"]);
     }
     ("multipart/form-data; boundary=limit".to_owned(), body + "--limit--\r\n")
+}
+
+#[tokio::test]
+async fn tables_are_changed_moved_and_dropped_within_the_sandbox() {
+    let dir = tempdir().unwrap();
+    let engine = Engine::start(dir.path()).await;
+    let client = engine.full().await;
+    for statement in [
+        "CREATE TABLE a (n UInt32) ENGINE = MergeTree ORDER BY n PARTITION BY n % 2",
+        "CREATE TABLE b (n UInt32) ENGINE = MergeTree ORDER BY n PARTITION BY n % 2",
+        "CREATE MATERIALIZED VIEW v TO b AS SELECT n FROM a WHERE n > 1",
+        "INSERT INTO a VALUES (1), (2), (3)",
+        "ALTER TABLE a ADD COLUMN s String DEFAULT 'x'",
+        "ALTER TABLE a DELETE WHERE n = 3 SETTINGS mutations_sync = 1",
+        "OPTIMIZE TABLE a FINAL",
+        "DROP TABLE v SYNC",
+        "ALTER TABLE a DROP COLUMN s",
+        "ALTER TABLE a MOVE PARTITION 1 TO TABLE b",
+        "ALTER TABLE a DETACH PARTITION 0",
+        "ALTER TABLE a ATTACH PARTITION 0",
+        "DETACH TABLE a",
+        "ATTACH TABLE a",
+        "EXCHANGE TABLES a AND b",
+        "RENAME TABLE a TO c",
+        "TRUNCATE TABLE b SYNC",
+    ] {
+        text(&client, statement).await;
+    }
+    assert_eq!(text(&client, "SELECT n FROM c ORDER BY n").await, "1\n2\n3\n");
+    text(&client, "DROP DATABASE varde SYNC").await;
+    assert_eq!(refused(&client, "SELECT 1").await, 81);
 }
 
 #[tokio::test]

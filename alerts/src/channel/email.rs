@@ -73,3 +73,31 @@ impl Channel for Email {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::incident::Book;
+    use crate::page::Notice;
+
+    #[test]
+    fn a_title_cannot_add_a_header_and_the_message_id_never_changes() {
+        let now = Time::from_seconds(1_000);
+        let mut incident = Book::told_incident("Varde", "test", "Test", "Nothing is wrong.", &[], now);
+        incident.title = "IMAP\r\nBcc: eve@example.net".to_owned();
+        incident.diagnosis.cause = "blå".to_owned();
+        let page = Page::write(&incident, Notice::Opened, ("Ada", "email"), now, "http://operator/", |_| String::new());
+        let mailbox = |address: &str| Mailbox::new(None, address.parse().unwrap());
+        let email = Email {
+            transport: AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1").build(),
+            from: mailbox("varde@oncall.test"),
+            to: mailbox("ada@oncall.test"),
+        };
+        let write = || String::from_utf8(email.message(&page).unwrap().formatted()).unwrap();
+        let (head, _) = write().split_once("\r\n\r\n").map(|(head, body)| (head.to_owned(), body.to_owned())).unwrap();
+        assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
+        let id = format!("Message-ID: <{}@oncall.test>", page.page_id);
+        assert!(head.lines().any(|line| line == id), "{head}");
+        assert_eq!(write(), write());
+    }
+}

@@ -297,25 +297,31 @@ fn reduced(seen: &Observation) -> (Stage, Class) {
         "dns" => Stage::Dns,
         "tcp" | "connect" => Stage::Tcp,
         "tls" | "starttls" => Stage::Tls,
-        "banner" | "greeting" | "ehlo" | "helo" | "capability" => Stage::Greeting,
+        "banner" | "greeting" | "ehlo" | "ehlo_tls" | "helo" | "capability" => Stage::Greeting,
         "auth" | "login" | "user" | "pass" => Stage::Login,
-        "mail" | "rcpt" | "data" | "send" => Stage::Send,
+        "mail" | "rcpt" | "data" | "send" | "submit" => Stage::Send,
         "queue" | "health" => Stage::Queue,
-        "receive" => Stage::Receive,
-        "select" | "list" | "search" | "fetch" | "append" | "folder" | "stat" | "retr" | "pop3" => Stage::Mailbox,
-        "page" | "get" | "http" | "form" | "submit" | "read" => Stage::Page,
+        "receive" | "receive_2" => Stage::Receive,
+        "select" | "list" | "search" | "fetch" | "append" | "folder" | "stat" | "retr" | "imap" | "pop3"
+        | "cleanup" => Stage::Mailbox,
+        "page" | "get" | "http" | "load" | "form" | "webmail" => Stage::Page,
         _ => Stage::Other,
     };
     let class = match step.error_class.as_str() {
-        "timeout" => Class::Timeout,
+        // A path that ends in nothing and one that says so are the same trouble.
+        "timeout" | "unreachable" => Class::Timeout,
         "refused" => Class::Refused,
         "reset" | "closed" => Class::Reset,
         "certificate_expired" => Class::CertificateExpired,
         "certificate_untrusted" | "certificate_name" => Class::CertificateUntrusted,
         "auth_failed" => Class::AuthFailed,
-        "rejected" => Class::Rejected,
-        "deferred" => Class::Deferred,
+        "rejected" | "greeting_refused" => Class::Rejected,
+        "deferred" | "auth_temporary" => Class::Deferred,
         _ => Class::Other,
     };
-    (stage, class)
+    match class {
+        // A check that speaks HTTP connects within its first step.
+        Class::Refused => (Stage::Tcp, class),
+        _ => (stage, class),
+    }
 }

@@ -90,6 +90,8 @@ fn each_cause_is_told_from_its_neighbours() {
     let full = Some(facts(Process::Stopped, AcceptQueue::Waiting, Disk::Full));
     check(all, ("banner", "timeout"), full, "disk_full", Action::None);
     check(all, ("tls", "certificate_expired"), free(Process::Running), "certificate_expired", Action::None);
+    check(all, ("health", "timeout"), waiting(Process::Running), "process_stuck", Action::Restart);
+    check(all, ("health", "refused"), None, "port_closed", Action::None);
     check(all, ("dns", "nxdomain"), free(Process::Stopped), "dns_failure", Action::None);
     check(Scope::OneRegion, ("tls", "timeout"), free(Process::Stopped), "path_from_one_region", Action::None);
     check(Scope::Unconfirmed, ("tls", "timeout"), None, "unconfirmed", Action::None);

@@ -13,6 +13,9 @@ use crate::view::IncidentState;
 /// Ended incidents that are kept for the pages; the oldest go first. The generations are kept for good.
 pub const MAX_CLOSED: usize = 100;
 
+/// How long a restart that did not help forbids another.
+const REMEMBERED_MS: i64 = 24 * 3_600_000;
+
 /// The letters of a short name: no I, L, O, U, which people mistake (Crockford's base 32).
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -52,8 +55,12 @@ impl Book {
     /// Puts back what was kept before a restart, oldest first.
     pub fn restore(&mut self, incidents: Vec<Incident>, generations: BTreeMap<String, u32>) {
         self.generations = generations;
-        for incident in incidents {
+        for mut incident in incidents {
             if incident.is_open() {
+                if incident.mending == Mending::Ordered {
+                    // Whether the node obeyed is not known; its fence makes another try harmless.
+                    incident.mending = Mending::Untried;
+                }
                 self.open.insert(incident.key(), incident);
             } else {
                 self.close(incident);
@@ -91,10 +98,13 @@ impl Book {
         self.open.values().find(|incident| incident.target == target && incident.failing.contains(service))
     }
 
-    /// Whether the last restart for this service did not help, in an earlier incident.
-    pub fn last_restart_failed(&self, base: &str) -> bool {
+    /// Whether the last restart for this service did not help, in an earlier incident of the last day. Longer ago says
+    /// nothing: somebody has mended it since.
+    pub fn last_restart_failed(&self, base: &str, now: Time) -> bool {
+        let since = now.plus_millis(-REMEMBERED_MS);
         let tried = |incident: &&Incident| {
             incident.base == base
+                && incident.opened_at > since
                 && matches!(incident.mending, Mending::Failed | Mending::Verified | Mending::Restarted)
         };
         self.closed.iter().rev().find(tried).is_some_and(|incident| incident.mending == Mending::Failed)
@@ -171,6 +181,8 @@ impl Book {
             incident.unit = self.units.get(&(change.target.clone(), change.service.clone())).cloned();
             incident.scope = scope;
             incident.paging = Paging::Paged;
+            // What was kept is about another service.
+            incident.evidence = None;
             incident.diagnose();
             return Step::Worsened(incident.key());
         }
@@ -237,7 +249,37 @@ impl Book {
         Step::Resolved(key)
     }
 
+    /// An incident that no watcher found: somebody says it in words.
+    pub fn told_incident(site: &str, cause: &str, title: &str, summary: &str, steps: &[String], now: Time) -> Incident {
+        let mut book = Self::new(site, 0, BTreeMap::new());
+        let change = Change {
+            target: site.to_owned(),
+            service: cause.to_owned(),
+            title: title.to_owned(),
+            from: aggregator::event::VerdictState::Up,
+            to: aggregator::event::VerdictState::Up,
+            at: now,
+            since: now,
+            last_good: None,
+            observations: Vec::new(),
+            voters: Vec::new(),
+            assigned: 0,
+        };
+        let mut incident = book.opened(&change, Scope::AllRegions, Paging::Paged);
+        incident.timeline.clear();
+        incident.diagnosis =
+            Diagnosis { cause: cause.to_owned(), summary: summary.to_owned(), steps: steps.to_vec(), ..blank() };
+        incident
+    }
+
     fn begin(&mut self, change: &Change, scope: Scope, paging: Paging) -> String {
+        let incident = self.opened(change, scope, paging);
+        let key = incident.key();
+        self.open.insert(key.clone(), incident);
+        key
+    }
+
+    fn opened(&mut self, change: &Change, scope: Scope, paging: Paging) -> Incident {
         let base = base(&self.site, &change.target, &change.service);
         let generation = self.generations.entry(base.clone()).or_default();
         *generation += 1;
@@ -259,6 +301,7 @@ impl Book {
             resolved_at: None,
             acknowledged_by: None,
             paging,
+            told: false,
             mending: Mending::Untried,
             mended_by: None,
             observations: change.observations.clone(),
@@ -268,9 +311,7 @@ impl Book {
         };
         incident.note(change.at, format!("opened: {} fails, seen by {}", change.title, change.voters.join(", ")));
         incident.diagnose();
-        let key = incident.key();
-        self.open.insert(key.clone(), incident);
-        key
+        incident
     }
 
     fn close(&mut self, incident: Incident) {

@@ -120,11 +120,12 @@ fn a_restart_that_did_not_help_is_remembered_until_one_does() {
     let base = book.get(&key).unwrap().base.clone();
     book.get_mut(&key).unwrap().mending = Mending::Failed;
     book.change(&change("imap", VerdictState::Up, 200));
-    assert!(book.last_restart_failed(&base));
+    assert!(book.last_restart_failed(&base, Time::from_seconds(300)));
+    assert!(!book.last_restart_failed(&base, Time::from_seconds(86_500)), "a day later it may be tried again");
     let key = key_of(book.change(&change("imap", VerdictState::Down, 300)));
     book.get_mut(&key).unwrap().mending = Mending::Verified;
     book.change(&change("imap", VerdictState::Up, 400));
-    assert!(!book.last_restart_failed(&base));
+    assert!(!book.last_restart_failed(&base, Time::from_seconds(500)));
 }
 
 #[test]

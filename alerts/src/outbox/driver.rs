@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::store::{Addressee, Outcome, Store};
 use crate::channel::{Channels, DEADLINE, NotSent};
-use crate::clock::Clock;
 use crate::page::Page;
 
 /// Attempts that run at the same time; further pages wait until one ends.
@@ -86,8 +85,6 @@ pub struct Parts {
     pub delivered: mpsc::Sender<Delivered>,
     /// Where the rows of `pages` go.
     pub emitter: Emitter,
-    /// The time.
-    pub clock: Clock,
 }
 
 /// Starts the task. It ends with `shutdown`; what is not sent then is sent after the next start.
@@ -127,7 +124,7 @@ impl Task {
     }
 
     fn command(&mut self, command: Command) {
-        let now = self.parts.clock.now();
+        let now = Time::now();
         match command {
             Command::Append { pages, kept } => {
                 self.append(pages, now);
@@ -161,7 +158,7 @@ impl Task {
 
     /// Starts what is due; says how long nothing else will be.
     fn send_due(&mut self) -> Duration {
-        let now = self.parts.clock.now();
+        let now = Time::now();
         let room = MAX_IN_FLIGHT.saturating_sub(self.in_flight.len());
         let due = match self.parts.store.due(now, room) {
             Ok(due) => due,
@@ -193,14 +190,13 @@ impl Task {
     fn spawn_attempts(&mut self, page: Page, attempts: u32) {
         self.busy.insert(page.page_id.clone());
         let channel = self.parts.channels.get(&(page.person.clone(), page.channel.clone())).cloned();
-        let clock = self.parts.clock.clone();
         self.in_flight.spawn(async move {
             let Some(channel) = channel else {
                 return (page.page_id, Outcome::Failed("this channel is no longer configured".to_owned()));
             };
             let mut outcome = Outcome::Again(String::new());
             for attempt in 1..=attempts {
-                let sent = tokio::time::timeout(DEADLINE, channel.send(&page, clock.now())).await;
+                let sent = tokio::time::timeout(DEADLINE, channel.send(&page, Time::now())).await;
                 outcome = match sent {
                     Ok(Ok(receipt)) => Outcome::Delivered(receipt.0),
                     Ok(Err(NotSent::ForGood(reason))) => Outcome::Failed(reason),
@@ -219,7 +215,7 @@ impl Task {
 
     fn finish(&mut self, page_id: &str, outcome: &Outcome) {
         self.busy.remove(page_id);
-        let row = self.parts.store.finish(page_id, outcome, self.parts.clock.now());
+        let row = self.parts.store.finish(page_id, outcome, Time::now());
         self.emit(row.map(Vec::from_iter));
         match outcome {
             Outcome::Delivered(receipt) => {

@@ -60,6 +60,8 @@ impl Store {
                 receipt TEXT NOT NULL DEFAULT '',
                 revision INTEGER NOT NULL DEFAULT 1
             );
+            -- Receipts of peers' providers for pages that this watcher has not written yet.
+            CREATE TABLE IF NOT EXISTS receipts (page_id TEXT PRIMARY KEY, receipt TEXT NOT NULL, at INTEGER NOT NULL);
             CREATE INDEX IF NOT EXISTS pages_due ON pages (next_at) WHERE next_at IS NOT NULL;
             CREATE INDEX IF NOT EXISTS pages_incident ON pages (incident);",
         )?;
@@ -95,6 +97,11 @@ impl Store {
             )?;
             if new == 1 {
                 rows.push(queued(page, now));
+            }
+            let known = "SELECT receipt FROM receipts WHERE page_id = ?1";
+            let known = transaction.query_row(known, [&page.page_id], |row| row.get::<_, String>(0)).optional()?;
+            if let Some(receipt) = known {
+                rows.extend(set(&transaction, &page.page_id, PageState::Delivered, &receipt, None, now)?);
             }
         }
         transaction.commit()?;
@@ -158,15 +165,19 @@ impl Store {
             Outcome::Again(reason) if !too_old => (PageState::Queued, reason, Some(retry_at.0)),
             Outcome::Again(reason) | Outcome::Failed(reason) => (PageState::Failed, reason, None),
         };
-        self.set(page_id, state, receipt, next_at, now)
+        set(&self.connection, page_id, state, receipt, next_at, now)
     }
 
-    /// A peer's provider has the page: this watcher need not send it any more.
+    /// A peer's provider has the page: this watcher need not send it, now or when it comes to write it.
     ///
     /// # Errors
     /// The disk did not take it: the page will be sent as well.
     pub fn received_elsewhere(&mut self, page_id: &str, receipt: &str, now: Time) -> rusqlite::Result<Option<PageRow>> {
-        self.set(page_id, PageState::Delivered, receipt, None, now)
+        self.connection.execute(
+            "INSERT OR IGNORE INTO receipts (page_id, receipt, at) VALUES (?1, ?2, ?3)",
+            params![page_id, receipt, now.0],
+        )?;
+        set(&self.connection, page_id, PageState::Delivered, receipt, None, now)
     }
 
     /// A person answered: his pages are done, whatever became of them.
@@ -189,20 +200,21 @@ impl Store {
         let addressee = |row: &Row<'_>| Ok(Addressee { incident: row.get(0)?, person: row.get(1)? });
         self.connection.query_row(sql, [page_id], addressee).optional()
     }
+}
 
-    fn set(
-        &mut self,
-        page_id: &str,
-        state: PageState,
-        receipt: &str,
-        next_at: Option<i64>,
-        now: Time,
-    ) -> rusqlite::Result<Option<PageRow>> {
-        let sql = "UPDATE pages SET state = ?2, receipt = ?3, next_at = ?4, revision = revision + 1
-                   WHERE page_id = ?1 AND next_at IS NOT NULL RETURNING *";
-        let values = params![page_id, state.as_str(), receipt, next_at];
-        self.connection.query_row(sql, values, |row| page_row(row, now)).optional()
-    }
+/// Sets the state of a page that is not finished.
+fn set(
+    connection: &Connection,
+    page_id: &str,
+    state: PageState,
+    receipt: &str,
+    next_at: Option<i64>,
+    now: Time,
+) -> rusqlite::Result<Option<PageRow>> {
+    let sql = "UPDATE pages SET state = ?2, receipt = ?3, next_at = ?4, revision = revision + 1
+               WHERE page_id = ?1 AND next_at IS NOT NULL RETURNING *";
+    let values = params![page_id, state.as_str(), receipt, next_at];
+    connection.query_row(sql, values, |row| page_row(row, now)).optional()
 }
 
 fn queued(page: &Page, now: Time) -> PageRow {

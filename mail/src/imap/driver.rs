@@ -38,12 +38,13 @@ pub async fn serve(config: Arc<Config>, context: Context) -> Result<(), ServeErr
     let plain = Listener::bind("imap_listen", config.imap_listen, Opening::Plain).await?;
     let secure = Listener::bind("imaps_listen", config.imaps_listen, Opening::Tls(Arc::clone(&tls))).await?;
     let (changed, changes) = watch::channel(());
-    let service = Arc::new(Imap { stores, config: Arc::clone(&config), tls, emitter: context.emitter, changes });
+    let limits = config.limits.clone();
+    let service = Arc::new(Imap { stores, config, tls, emitter: context.emitter, changes });
     let looking = CancellationToken::new();
     let sessions = async {
         tokio::join!(
-            plain.run(&config.limits, Arc::clone(&service), context.shutdown.clone()),
-            secure.run(&config.limits, Arc::clone(&service), context.shutdown.clone()),
+            plain.run(&limits, Arc::clone(&service), context.shutdown.clone()),
+            secure.run(&limits, Arc::clone(&service), context.shutdown.clone()),
         );
         looking.cancel();
     };
@@ -256,5 +257,76 @@ impl Driver<'_> {
             end_reason: reason.to_owned(),
             ..SessionRow::default()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aggregator::event::Event;
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::store::{BlobStore, Deliver, Directory, LocalDelivery};
+
+    /// Says `line` and reads until the answer holds `until`.
+    async fn say(stream: &mut TcpStream, line: &str, until: &str) -> String {
+        stream.write_all(line.as_bytes()).await.unwrap();
+        let (mut heard, mut buffer) = (String::new(), [0; 4096]);
+        while !heard.contains(until) {
+            let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut buffer)).await;
+            let length = read.expect("the server answers").unwrap();
+            assert!(length > 0, "closed after {heard}");
+            heard.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+        heard
+    }
+
+    #[tokio::test]
+    async fn an_idling_client_learns_of_mail_that_another_process_delivers() {
+        let dir = tempfile::tempdir().unwrap();
+        crate::admin::create_account(dir.path(), "ada@varde.test", "secret").unwrap();
+        let mut config = crate::config::tests::sample();
+        config.resolve_paths(dir.path());
+        std::fs::create_dir(dir.path().join("tls")).unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["mx.varde.test".to_owned()]).unwrap();
+        std::fs::write(&config.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&config.key, made.signing_key.serialize_pem()).unwrap();
+
+        let stores = Stores::open(dir.path()).unwrap();
+        let watch = stores.mailboxes.watch().unwrap();
+        let tls = Arc::new(ServerTls::load(&config.certificate, &config.key).unwrap());
+        let listener = Listener::bind("imap_listen", config.imap_listen, Opening::Plain).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (changed, changes) = watch::channel(());
+        let (emitter, mut events) = Emitter::channel();
+        let limits = config.limits.clone();
+        let imap = Arc::new(Imap { stores, config: Arc::new(config), tls, emitter, changes });
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let served = tokio::spawn(async move {
+            tokio::join!(listener.run(&limits, imap, until.clone()), look(watch, changed, until.clone()));
+        });
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        say(&mut client, "", "Varde IMAP\r\n").await;
+        say(&mut client, "a LOGIN ada@varde.test secret\r\nb SELECT INBOX\r\n", "b OK").await;
+        say(&mut client, "c IDLE\r\n", "+ idling\r\n").await;
+        let other = Stores::open(dir.path()).unwrap();
+        let account = other.directory.resolve("ada@varde.test").unwrap().unwrap().id;
+        let blob = other.blobs.put(b"Subject: a\r\n\r\n").unwrap();
+        let delivery = LocalDelivery { account, mailbox: "INBOX", blob, prefix: b"", at: Time(0), token: "t" };
+        other.mailboxes.deliver(&delivery).unwrap();
+        assert_eq!(say(&mut client, "", "EXISTS\r\n").await, "* 1 EXISTS\r\n");
+        stop.cancel();
+        say(&mut client, "", "* BYE [UNAVAILABLE]").await;
+        drop(client);
+        served.await.unwrap();
+        let mut ended = None;
+        while let Ok(event) = events.try_recv() {
+            if let Event::Session(session) = event {
+                ended = Some((session.user, session.end_reason));
+            }
+        }
+        assert_eq!(ended, Some(("ada@varde.test".to_owned(), "shutdown".to_owned())));
     }
 }

@@ -154,6 +154,7 @@ pub(crate) struct Session {
     failures: u32,
     attempts: Vec<Attempt>,
     commands: u32,
+    user: String,
 }
 
 impl Session {
@@ -172,6 +173,7 @@ impl Session {
             failures: 0,
             attempts: Vec::new(),
             commands: 0,
+            user: String::new(),
         };
         let greeting = ["* OK [CAPABILITY ", &session.capabilities(), "] Varde IMAP\r\n"].concat();
         session.out.extend_from_slice(greeting.as_bytes());
@@ -205,12 +207,9 @@ impl Session {
         self.commands
     }
 
-    /// Who is logged in.
+    /// Who is logged in, or was until the session ended.
     pub(crate) fn user(&self) -> &str {
-        match &self.state {
-            State::Authenticated(account) | State::Selected(account, _) => &account.address,
-            State::NotAuthenticated | State::Ended(_) => "",
-        }
+        &self.user
     }
 
     /// Does what there is to do, up to a piece of output.

@@ -120,8 +120,9 @@ impl Server {
 
     async fn recipient(&self, address: &EmailAddress) -> RecipientVerdict {
         let (domain, address) = (address.domain().to_owned(), address.to_string());
+        let configured = self.config.is_local_domain(&domain);
         let verdict = self.ask(move |directory| {
-            if !directory.is_local_domain(&domain)? {
+            if !configured && !directory.is_local_domain(&domain)? {
                 return Ok(RecipientVerdict::NotLocal);
             }
             let account = directory.resolve(&address)?;
@@ -512,3 +513,6 @@ fn is_disk_full(error: &StoreError) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

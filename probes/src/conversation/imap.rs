@@ -13,8 +13,8 @@ pub use answer::{Folder, Message, Response};
 const LINE_MAX: usize = 64 * 1024;
 /// Untagged responses to one command.
 const RESPONSES_MAX: usize = 50_000;
-/// Challenges of one authentication.
-const CHALLENGES_MAX: usize = 4;
+/// Challenges of one authentication, and what the server says between them.
+const CHALLENGES_MAX: usize = 16;
 
 /// A session with an IMAP server.
 pub struct Imap {

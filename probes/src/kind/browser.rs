@@ -5,7 +5,7 @@ mod form;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Client, Method, Response, Url};
 
 use super::access::{Probe, dial, remark, resolve};
@@ -18,12 +18,22 @@ pub(super) use form::{Form, forms};
 const COOKIES_MAX: usize = 64;
 const COOKIE_LENGTH_MAX: usize = 8 * 1024;
 
+/// Between the parts of a form; no value of ours contains it.
+const BOUNDARY: &str = "----varde-probe-f1e9c5b7a3d2";
+
 /// A journey through one web server.
 pub(super) struct Browser {
     client: Client,
     base: Url,
     cookies: BTreeMap<String, String>,
     heard: Heard,
+}
+
+/// What is sent along.
+enum Body {
+    None,
+    Pairs(Vec<(String, String)>),
+    Parts(Vec<(String, String)>),
 }
 
 /// What came back.
@@ -127,7 +137,7 @@ impl Browser {
     /// # Errors
     /// When the server cannot be reached, or its answer is too long.
     pub async fn get(&mut self, url: Url) -> Result<Page, Fault> {
-        self.request(Method::GET, url, None).await
+        self.request(Method::GET, url, Body::None).await
     }
 
     /// Sends a form from the page that it is on, with some of its fields filled in.
@@ -136,24 +146,28 @@ impl Browser {
     /// As [`Self::get`].
     pub async fn submit(&mut self, page: &Page, form: &Form, filled: &[(&str, &str)]) -> Result<Page, Fault> {
         let url = self.within(&page.url, &form.action)?;
-        self.request(Method::POST, url, Some(form.filled(filled))).await
+        let fields = form.filled(filled);
+        let body = if form.multipart { Body::Parts(fields) } else { Body::Pairs(fields) };
+        self.request(Method::POST, url, body).await
     }
 
-    async fn request(
-        &mut self,
-        method: Method,
-        url: Url,
-        fields: Option<Vec<(String, String)>>,
-    ) -> Result<Page, Fault> {
-        let mut request = self.client.request(method, url.clone());
+    async fn request(&mut self, method: Method, url: Url, body: Body) -> Result<Page, Fault> {
+        let mut request = self.client.request(method.clone(), url.clone());
         if !self.cookies.is_empty() {
             let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(COOKIE, cookies.join("; "));
         }
-        if let Some(fields) = fields {
-            // What a browser sends, and what a server that guards against foreign forms looks at.
-            request = request.header("Origin", url.origin().ascii_serialization()).form(&fields);
+        // What a browser sends, and what a server that guards against foreign forms looks at.
+        if method == Method::POST {
+            request = request.header(ORIGIN, url.origin().ascii_serialization());
         }
+        let request = match body {
+            Body::None => request,
+            Body::Pairs(fields) => request.form(&fields),
+            Body::Parts(fields) => {
+                request.header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}")).body(parts(&fields))
+            }
+        };
         let response = request.send().await.map_err(|error| Fault::from_error(&error))?;
         self.keep_cookies(&response);
         let status = response.status().as_u16();
@@ -203,6 +217,22 @@ impl Browser {
             }
         }
     }
+}
+
+/// The fields of a form part by part, RFC 7578.
+fn parts(fields: &[(String, String)]) -> String {
+    let mut out = String::new();
+    for (name, value) in fields {
+        let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
+        for piece in ["--", BOUNDARY, "\r\nContent-Disposition: form-data; name=\"", &name, "\"\r\n\r\n", value, "\r\n"]
+        {
+            out.push_str(piece);
+        }
+    }
+    for piece in ["--", BOUNDARY, "--\r\n"] {
+        out.push_str(piece);
+    }
+    out
 }
 
 fn parse(url: Option<&str>) -> Option<(Url, String, u16)> {

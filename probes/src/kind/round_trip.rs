@@ -31,6 +31,9 @@ pub(super) const KIND: Kind = Kind {
     run: |probe, steps| Box::pin(run(probe, steps)),
 };
 
+/// A message that came, and how.
+type Received = (Letter, Arrival);
+
 /// What a round trip walks through.
 struct Trip<'a> {
     probe: Probe<'a>,
@@ -61,10 +64,17 @@ async fn run(probe: &Probe<'_>, steps: &mut Steps) -> Result<ProbeOutcome, Stop>
         sent: false,
     };
     match trip.walk(steps).await {
-        Ok((outcome, mut imap)) => {
-            let work = mailbox::clean(&mut imap, &probe.cx.run_id, trip.begun);
+        Ok((mut received, mut imap)) => {
+            let work = async {
+                // By now a second copy has had time to come.
+                for (letter, arrival) in &mut received {
+                    arrival.uids = mailbox::find(&mut imap, letter, arrival).await?;
+                }
+                mailbox::clean(&mut imap, &probe.cx.run_id, trip.begun).await
+            };
             steps.run("cleanup", "removing the probe messages", work).await?;
-            Ok(outcome)
+            let outcomes = received.iter().map(|(_, arrival)| arrival.outcome(probe.cx.receive_objective));
+            Ok(outcomes.max_by_key(|outcome| severity(*outcome)).unwrap_or(ProbeOutcome::Ok))
         }
         Err(Stop) => {
             trip.clean_up_after_failure(steps).await;
@@ -89,7 +99,7 @@ fn plan(webmail: bool, submission: bool, pop3: bool, steps: &mut Steps) {
 }
 
 impl Trip<'_> {
-    async fn walk(&mut self, steps: &mut Steps) -> Result<(ProbeOutcome, Imap), Stop> {
+    async fn walk(&mut self, steps: &mut Steps) -> Result<(Vec<Received>, Imap), Stop> {
         let run_id = &self.probe.cx.run_id;
         let (by_web, by_submission) = (Letter::by_webmail(run_id), Letter::by_submission(run_id));
         let session = match &self.webmail {
@@ -116,9 +126,8 @@ impl Trip<'_> {
             self.submit("send", &by_submission, steps).await?;
             received.push(self.receive("receive", by_submission, &mut imap, steps).await?);
         }
-        self.use_mailbox(&mut received, &mut imap, steps).await?;
-        let worst = received.iter().map(|(_, arrival)| arrival.outcome(self.probe.cx.receive_objective));
-        Ok((worst.max_by_key(|outcome| severity(*outcome)).unwrap_or(ProbeOutcome::Ok), imap))
+        self.use_mailbox(&received, &mut imap, steps).await?;
+        Ok((received, imap))
     }
 
     async fn submit(&mut self, step: &'static str, letter: &Letter, steps: &mut Steps) -> Result<(), Stop> {
@@ -145,7 +154,7 @@ impl Trip<'_> {
         letter: Letter,
         imap: &mut Imap,
         steps: &mut Steps,
-    ) -> Result<(Letter, Arrival), Stop> {
+    ) -> Result<Received, Stop> {
         let timeout = self.probe.timeout();
         let limit = self.probe.cx.receive_objective * RECEIVE_PATIENCE;
         let work = mailbox::await_message(imap, &letter.subject, limit, timeout);
@@ -158,15 +167,10 @@ impl Trip<'_> {
     }
 
     /// What a person does with mail: the steps `search`, `folder`, `fetch`, `pop3`.
-    async fn use_mailbox(
-        &self,
-        received: &mut [(Letter, Arrival)],
-        imap: &mut Imap,
-        steps: &mut Steps,
-    ) -> Result<(), Stop> {
+    async fn use_mailbox(&self, received: &[Received], imap: &mut Imap, steps: &mut Steps) -> Result<(), Stop> {
         let place = self.imap.place();
         let work = async {
-            for (letter, arrival) in received.iter_mut() {
+            for (letter, arrival) in received {
                 mailbox::search(imap, letter, arrival).await?;
             }
             Ok(())
@@ -178,7 +182,7 @@ impl Trip<'_> {
         }
         let work = async {
             let mut hops = String::new();
-            for (letter, arrival) in received.iter() {
+            for (letter, arrival) in received {
                 let octets = mailbox::fetch(imap, arrival).await?;
                 letter.compare(&octets)?;
                 hops = message::hops(&octets);

@@ -1,10 +1,11 @@
 //! What a watcher decides: when it looks, what it thinks, whom it tells. No socket, no disk, no clock.
 
+mod report;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::event::{Time, VerdictRow, VerdictState};
-use chrono_tz::Tz;
 
 use super::service::{Put, Service};
 use crate::config::{Cadence, Config};
@@ -12,7 +13,6 @@ use crate::history::Announced;
 use crate::judgement::{Change, Judgement};
 use crate::observation::Observation;
 use crate::schedule::{Due, Slots, Turns};
-use crate::status::{RegionStatus, ServiceStatus, Status};
 use crate::verdict::{Cast, End, Vote};
 
 /// While a light check's service is down or suspected, it is looked at this often.
@@ -364,7 +364,7 @@ impl Core {
         let since = match (service.outage(), ended.and_then(|outage| outage.end)) {
             (Some(outage), _) if to == VerdictState::Down => outage.first_bad,
             (None, Some(End::Good { first_good, .. })) if from == VerdictState::Down => first_good,
-            _ => self.since(service, now),
+            _ => service.since(now),
         };
         let outage = service.outage().or(ended);
         let observations = self.seats.iter().filter(|seat| self.config.target[seat.target].name == service.target);
@@ -395,63 +395,9 @@ impl Core {
         voters.into_iter().map(|voter| self.config.watch.watcher[voter].name.clone()).collect()
     }
 
-    /// Since when the present state holds, within what is shown.
-    fn since(&self, service: &Service, now: Time) -> Time {
-        let begin = now.plus_millis(-super::service::SHOWN_DAYS * 86_400_000);
-        service.segments(begin, Time(now.0.saturating_add(1))).last().map_or(now, |segment| segment.from)
-    }
-
     /// When [`tick`](Self::tick) is next needed.
     pub fn wake(&self) -> Option<Time> {
         self.seats.iter().filter_map(|seat| seat.turns.wake()).min()
-    }
-
-    /// What this watcher tells the world.
-    pub fn status(&self, now: Time, zone: Tz) -> Status {
-        let peers = self.names().zip(&self.contact).enumerate().filter(|(index, _)| *index != self.me);
-        Status {
-            as_of: now,
-            vantage: self.name().to_owned(),
-            peers: peers.map(|(_, (name, contact))| (name.to_owned(), *contact)).collect(),
-            services: (0..self.services.len()).map(|index| self.service_status(index, now, zone)).collect(),
-        }
-    }
-
-    fn service_status(&self, index: usize, now: Time, zone: Tz) -> ServiceStatus {
-        let service = &self.services[index];
-        let shown = service.shown(now, zone);
-        ServiceStatus {
-            target: service.target.clone(),
-            service: service.name.clone(),
-            title: service.title.clone(),
-            state: service.state(now),
-            since: self.since(service, now),
-            regions: self.names().enumerate().map(|(watcher, name)| self.region(index, watcher, name, now)).collect(),
-            availability: shown.tally.availability(),
-            bounds: shown.tally.bounds(),
-            days: shown.days,
-            outages: shown.outages,
-        }
-    }
-
-    /// What a watcher saw last of a service: of several checks the worst, and of those the newest.
-    fn region(&self, service: usize, watcher: usize, name: &str, now: Time) -> RegionStatus {
-        let limit = self.services[service].rules.freshness.as_micros() as i64;
-        let is_fresh = |seen: &Observation| now.0.saturating_sub(seen.ts.0) < limit;
-        let seats = self.seats.iter().filter(|seat| seat.service == service);
-        let last = seats.filter_map(|seat| seat.last[watcher].as_ref()).map(|last| &last.seen);
-        let last = last.max_by_key(|seen| (is_fresh(seen), Vote::of(seen.outcome), seen.ts));
-        RegionStatus {
-            vantage: name.to_owned(),
-            seen: last.map(|seen| seen.ts),
-            outcome: last.map(|seen| seen.outcome),
-            fresh: last.is_some_and(is_fresh),
-            total_ms: last.map(|seen| seen.total_ms),
-            error: last.and_then(Observation::failed_step).map_or_else(String::new, |step| {
-                let detail = if step.detail.is_empty() { &step.error_class } else { &step.detail };
-                format!("{}: {detail}", step.name)
-            }),
-        }
     }
 }
 

@@ -207,9 +207,11 @@ impl Driver {
         });
     }
 
-    fn write(&self, job: Job) {
-        if let Err(error) = self.jobs.try_send(job) {
-            tracing::error!("the history's writer does not keep up, an entry is not kept: {error}");
+    fn write(&mut self, job: Job) {
+        let Err(error) = self.jobs.try_send(job) else { return };
+        tracing::error!("the history's writer does not keep up, an entry is not kept: {error}");
+        if let Job::Load(load) = error.into_inner() {
+            self.core.services[load.index].release();
         }
     }
 

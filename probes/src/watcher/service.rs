@@ -139,6 +139,11 @@ impl Service {
         !std::mem::replace(&mut self.held, true)
     }
 
+    /// Lets the settled part go on: the history could not be asked.
+    pub fn release(&mut self) {
+        self.held = false;
+    }
+
     /// Judges the service again from everything that the history has of it.
     pub fn restore(&mut self, mut casts: Vec<Cast>) {
         casts.sort_unstable();
@@ -214,6 +219,12 @@ impl Service {
         uptime::with_maintenance(&segments, &windows)
     }
 
+    /// Since when the present state holds, within what is shown. Without any observation: since now.
+    pub fn since(&self, now: Time) -> Time {
+        let begin = now.plus_millis(-SHOWN_DAYS * 86_400_000).max(self.first.unwrap_or(now));
+        self.segments(begin, Time(now.0.saturating_add(1))).last().map_or(now, |segment| segment.from)
+    }
+
     /// The days that a page shows, of its time zone, from the first observation on.
     pub fn shown(&self, now: Time, zone: Tz) -> Shown {
         let midnight = |day: chrono::NaiveDate| maintenance::instant(day.and_time(chrono::NaiveTime::MIN), zone);
@@ -244,5 +255,63 @@ impl Service {
             last_bad: Some(outage.last_bad),
         });
         Shown { outages: outages.collect(), days, tally: sum }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::Vote;
+
+    const BEGIN: Time = Time(1_800_000_000_000_000);
+
+    fn service() -> Service {
+        let target: Target = toml::from_str("name = \"t\"").unwrap();
+        let rules = Rules { watchers: 3, checks: 1, freshness: Duration::from_secs(90) };
+        Service::new(&target, "imap", "IMAP", "imap", rules)
+    }
+
+    /// Votes of three watchers over three hours, with outages, in the order of time.
+    fn votes() -> Vec<Cast> {
+        let vote = |n: i64| match (n / 37) % 5 {
+            3 => Vote::Bad,
+            4 if n % 3 == 0 => Vote::None,
+            _ => Vote::Good,
+        };
+        let cast =
+            |n: i64| Cast { at: BEGIN.plus_millis(n * 20_000), watcher: (n % 3) as u16, check: 0, vote: vote(n) };
+        (0..540).map(cast).collect()
+    }
+
+    #[test]
+    fn votes_that_arrive_late_and_out_of_order_give_the_timeline_that_they_give_in_order() {
+        let (votes, end) = (votes(), BEGIN.plus_millis(540 * 20_000));
+        let mut in_order = service();
+        for cast in &votes {
+            assert_eq!(in_order.put(*cast), Put::New);
+            in_order.sweep(cast.at);
+        }
+        in_order.sweep(end);
+        // One watcher's votes come ten minutes late, as after a partition.
+        let mut late = service();
+        let mut arrivals: Vec<(Time, Cast)> =
+            votes.iter().map(|cast| (cast.at.plus_millis(i64::from(cast.watcher == 1) * 600_000), *cast)).collect();
+        arrivals.sort_by_key(|arrival| arrival.0);
+        for (at, cast) in arrivals {
+            late.sweep(at);
+            assert_eq!(late.put(cast), Put::New);
+        }
+        late.sweep(end.plus_millis(600_000));
+        assert!(in_order.outages().count() > 2);
+        assert_eq!(late.outages().collect::<Vec<_>>(), in_order.outages().collect::<Vec<_>>());
+        assert_eq!(late.segments(BEGIN, end), in_order.segments(BEGIN, end));
+        // What is older than what is settled has to be restored, and gives the same again.
+        let mut restored = service();
+        restored.sweep(end);
+        assert_eq!(restored.put(votes[0]), Put::Late);
+        assert!(restored.hold() && !restored.hold());
+        restored.restore(votes);
+        restored.sweep(end);
+        assert_eq!(restored.segments(BEGIN, end), in_order.segments(BEGIN, end));
     }
 }

@@ -102,9 +102,8 @@ pub async fn run(
                 .collect::<Vec<_>>()
         });
         for service in work.await.unwrap_or_default() {
-            if loaded.send(service).await.is_err() {
-                return;
-            }
+            // Nobody wants it any more when the watcher stops; what is left to write is still written.
+            let _ = loaded.send(service).await;
         }
         if own {
             news.iter().for_each(|peer| peer.notify_one());

@@ -37,7 +37,7 @@ pub(super) async fn fetch(folder: &Path, library: &Path, options: &FetchOptions)
 async fn pack(folder: &Path, archive: &Path, options: &FetchOptions) -> Result<(), Attempt> {
     let spec = [PACKAGE, "@", VERSION].concat();
     let spawned = Command::new("npm")
-        .args(["pack", "--silent", "--ignore-scripts", &spec])
+        .args(["pack", "--silent", "--ignore-scripts", "--fetch-retries=1", &spec])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

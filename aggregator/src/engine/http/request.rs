@@ -1,6 +1,7 @@
 //! What a request asks: its parameters, and its body with a bound.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Query};
@@ -17,6 +18,9 @@ use crate::engine::exception::{Exception, code};
 use crate::engine::ffi::Parameter;
 use crate::engine::session;
 use crate::engine::statement::{self, Statement};
+
+/// A client that sends nothing of a body it began for this long is given up: it holds room.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// What parameters and headers ask.
 pub struct Asked {
@@ -118,7 +122,8 @@ impl Asked {
             "gzip" => Some(Encoding::Gzip),
             "deflate" => Some(Encoding::Deflate),
             "zstd" => Some(Encoding::Zstd),
-            _ => return Err(bad("the body's Content-Encoding is none of gzip, deflate and zstd")),
+            "lz4" => Some(Encoding::Lz4),
+            _ => return Err(bad("the body's Content-Encoding is none of gzip, deflate, zstd and lz4")),
         };
         let (sent, permit) = collect(body, room).await?;
         let Some(encoding) = encoding.filter(|_| !sent.is_empty()) else { return Ok((sent, permit)) };
@@ -156,7 +161,9 @@ impl Asked {
 async fn collect(body: Body, room: &Arc<Semaphore>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Exception> {
     let mut stream = body.into_data_stream();
     let (mut whole, mut permit) = (BytesMut::new(), None);
-    while let Some(piece) = stream.next().await {
+    while let Some(piece) =
+        tokio::time::timeout(STALLED, stream.next()).await.map_err(|_| bad("the body does not go on"))?
+    {
         let piece = piece.map_err(|_| bad("the body ended before its end"))?;
         if whole.len() + piece.len() > MAX_BODY_BYTES {
             return Err(compression::too_long(MAX_BODY_BYTES));

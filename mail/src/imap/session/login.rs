@@ -148,6 +148,7 @@ impl Session {
             return error.into();
         }
         self.attempts.push(Attempt { user, mechanism, failure: None });
+        self.user.clone_from(&account.address);
         self.state = State::Authenticated(account);
         ok(["[CAPABILITY ", &self.capabilities(), "] You are logged in"].concat())
     }

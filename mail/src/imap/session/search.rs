@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 
 use aggregator::event::Time;
-use mail_parser::{HeaderValue, MessageParser, PartType};
+use mail_parser::{MessageParser, PartType};
 
 use super::selected::Selected;
 use super::{Done, Session, no, ok};
 use crate::imap::command::{By, Key, ReturnOption, When};
-use crate::imap::sequence::{SequenceSet, compress};
+use crate::imap::mime::{fields, unfold};
+use crate::imap::sequence::{Bound, SequenceSet, compress};
 use crate::store::{MessageState, StoreError, Stores};
 
 impl Session {
@@ -123,11 +124,7 @@ fn prepare(selected: &Selected, key: &Key) -> Key {
             SequenceSet::Saved => selected.saved.clone(),
             set => selected.within(by, set),
         };
-        Key::Uid(SequenceSet::Ranges(
-            uids.into_iter()
-                .map(|uid| (crate::imap::sequence::Bound::Number(uid), crate::imap::sequence::Bound::Number(uid)))
-                .collect(),
-        ))
+        Key::Uid(SequenceSet::Ranges(uids.into_iter().map(|uid| (Bound::Number(uid), Bound::Number(uid))).collect()))
     };
     match key {
         Key::Sequence(set) => plain(By::Sequence, set),
@@ -237,18 +234,26 @@ fn contains(set: &SequenceSet, number: u32) -> bool {
 
 /// Whether a field (or any, or its mere presence for an empty text) holds the text; encoded words are decoded.
 fn header_has(octets: &[u8], field: Option<&str>, text: &str) -> bool {
-    let parsed = MessageParser::new().default_header_text().parse_headers(octets);
-    let Some(message) = parsed else { return false };
-    message.headers().iter().any(|header| {
-        let named = field.is_none_or(|field| header.name().eq_ignore_ascii_case(field));
-        let value = match &header.value {
-            HeaderValue::Text(value) => value.as_ref(),
-            _ => "",
-        };
-        named
-            && (value.to_lowercase().contains(text)
-                || (field.is_none() && [header.name(), ": ", value].concat().to_lowercase().contains(text)))
+    fields(octets).any(|known| match field {
+        Some(name) => {
+            known.name.eq_ignore_ascii_case(name.as_bytes()) && decode(known.value).to_lowercase().contains(text)
+        }
+        None => {
+            let name = String::from_utf8_lossy(known.name);
+            [&name, ": ", &decode(known.value)].concat().to_lowercase().contains(text)
+        }
     })
+}
+
+/// A field's value on one line, with its encoded words (RFC 2047) decoded.
+fn decode(value: &[u8]) -> String {
+    let plain = unfold(value);
+    if !plain.contains("=?") {
+        return plain;
+    }
+    let line = ["Subject: ", &plain, "\r\n\r\n"].concat();
+    let parsed = MessageParser::default().parse_headers(line.as_bytes());
+    parsed.and_then(|message| message.subject().map(str::to_owned)).unwrap_or(plain)
 }
 
 /// Whether a text part holds the text, decoded.

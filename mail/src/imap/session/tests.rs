@@ -127,6 +127,32 @@ b OK FETCH done"#,
     talk.check("k UID MOVE 2 Nowhere", "k NO [TRYCREATE] There is no such mailbox");
     talk.check("l LOGOUT", "* BYE Until next time\nl OK LOGOUT done");
     assert_eq!(talk.next, Next::Close(EndReason::Logout));
+    assert_eq!(talk.session.user(), "ada@varde.test");
+}
+
+#[test]
+fn headers_are_sought_as_they_read() {
+    let mut talk = Talk::logged_in();
+    talk.deliver(
+        "1",
+        "Message-ID: <1@x>\r\nFrom: =?utf-8?q?=C3=85da?= <a@b>\r\nDate: Sun, 1 Mar 2026 23:59:00 -0800\r\n\r\nText\r\n",
+    );
+    talk.say("a SELECT INBOX\r\n");
+    for found in [
+        "HEADER Message-ID <1@x>",
+        "HEADER message-id \"\"",
+        "FROM \"åDA\"",
+        "TEXT \"from: Åda\"",
+        "BODY tEXT",
+        "SENTON 1-Mar-2026",
+        "NOT HEADER X-Other \"\"",
+        "OR SEEN UNSEEN",
+    ] {
+        talk.check(&["b SEARCH ", found].concat(), "* SEARCH 1\nb OK SEARCH done");
+    }
+    for missed in ["HEADER X-Other \"\"", "BODY Åda", "SENTBEFORE 1-Mar-2026", "DELETED"] {
+        talk.check(&["b SEARCH ", missed].concat(), "* SEARCH\nb OK SEARCH done");
+    }
 }
 
 #[test]

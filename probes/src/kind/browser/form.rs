@@ -11,6 +11,8 @@ pub struct Form {
     pub action: String,
     /// The fields that are sent as they stand: hidden ones and those filled in already.
     pub fields: Vec<(String, String)>,
+    /// Whether it is sent part by part, as forms with files are (RFC 7578).
+    pub multipart: bool,
     /// The names of all fields.
     names: Vec<String>,
 }
@@ -39,7 +41,9 @@ pub fn forms(html: &str) -> Vec<Form> {
         match tag.name.as_str() {
             "form" if forms.len() == FORMS_MAX => break,
             "form" => {
-                forms.push(Form { action: tag.value("action").unwrap_or_default(), ..Form::default() });
+                let multipart =
+                    tag.value("enctype").is_some_and(|kind| kind.eq_ignore_ascii_case("multipart/form-data"));
+                forms.push(Form { action: tag.value("action").unwrap_or_default(), multipart, ..Form::default() });
                 open = true;
             }
             "/form" => open = false,
@@ -92,11 +96,8 @@ impl Tag {
             if let Some(after) = rest.strip_prefix('>') {
                 return (tag, after);
             }
-            let end =
-                rest[1..].find(|c: char| c.is_ascii_whitespace() || "=>/".contains(c)).map_or(rest.len(), |at| at + 1);
-            if !rest.is_char_boundary(end) {
-                return (tag, "");
-            }
+            let ends = |c: char| c.is_ascii_whitespace() || "=>/".contains(c);
+            let end = rest.char_indices().skip(1).find(|(_, c)| ends(*c)).map_or(rest.len(), |(at, _)| at);
             let name = rest[..end].to_ascii_lowercase();
             rest = rest[end..].trim_start();
             let mut value = "";

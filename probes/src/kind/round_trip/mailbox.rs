@@ -86,10 +86,9 @@ pub(super) async fn await_message(
     }
 }
 
-/// Finds the message by its subject and by its text. By then a second copy has had time to come.
-pub(super) async fn search(imap: &mut Imap, letter: &Letter, arrival: &mut Arrival) -> Result<(), Fault> {
-    imap.select(&arrival.folder).await?;
-    let by_subject = imap.search("SUBJECT", &letter.subject).await?;
+/// Finds the message by its subject and by its text.
+pub(super) async fn search(imap: &mut Imap, letter: &Letter, arrival: &Arrival) -> Result<(), Fault> {
+    let by_subject = find(imap, letter, arrival).await?;
     let by_text = imap.search("TEXT", &letter.token).await?;
     for (how, found) in [("subject", &by_subject), ("text", &by_text)] {
         if !arrival.uids.iter().all(|uid| found.contains(uid)) {
@@ -99,8 +98,13 @@ pub(super) async fn search(imap: &mut Imap, letter: &Letter, arrival: &mut Arriv
             ));
         }
     }
-    arrival.uids = by_subject;
     Ok(())
+}
+
+/// Every copy of the message in the folder that it came to.
+pub(super) async fn find(imap: &mut Imap, letter: &Letter, arrival: &Arrival) -> Result<Vec<u32>, Fault> {
+    imap.select(&arrival.folder).await?;
+    imap.search("SUBJECT", &letter.subject).await
 }
 
 /// Creates a folder, copies the message there, finds it, deletes the folder.

@@ -1,6 +1,7 @@
 //! Three watchers in a simulated world: time, network and target are numbers.
 
 use aggregator::event::ProbeOutcome;
+use chrono_tz::Tz;
 
 use super::*;
 use crate::config::{Check, Target, Tls, Watch, Watcher};
@@ -170,7 +171,7 @@ fn a_hung_service_is_down_by_quorum_within_35_seconds_and_seen_up_within_12() {
         assert!(world.told.iter().any(|told| matches!(told.2, Judgement::Suspected(_)) && told.0 <= world.now));
         world.run(20 + offset);
         world.hangs = [false; 3];
-        let up = world.until(0, VerdictState::Up, 30).min(world.now.millis_since(Time(0)) as f64);
+        let up = world.until(0, VerdictState::Up, 30);
         assert!(up <= 12.0, "started at {offset}: up only after {up} s");
         world.run(5);
         assert_eq!(world.changes(0).iter().filter(|state| **state == "down").count(), 1);
@@ -227,7 +228,7 @@ fn a_watcher_that_is_cut_off_does_not_page_down_alone_and_agrees_after_it_comes_
     (world.cut, world.hangs) = ([false, false, true], [false, false, true]);
     world.run(300);
     assert!(!world.changes(2).contains(&"down"));
-    assert_eq!(world.changes(0).last(), Some(&"unknown").filter(|_| false).or(Some(&"up")));
+    assert_eq!(world.changes(0), ["up"]);
     (world.cut, world.hangs) = ([false; 3], [false; 3]);
     world.run(70);
     assert_eq!([0, 1, 2].map(|me| *world.changes(me).last().unwrap()), ["up"; 3]);

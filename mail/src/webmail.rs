@@ -1,0 +1,102 @@
+//! The webmail: pages that need no JavaScript.
+//!
+//! Every page of the site is one line of [`routes`]. A login is a cookie whose digest is in the store; every POST
+//! carries a token that only pages of that login know.
+
+mod compose;
+mod folder;
+mod login;
+mod message;
+mod page;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use aggregator::emit::Emitter;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::routing::{get, post};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::config::Config;
+use crate::listen::{Listener, Opening};
+use crate::queue::store::Queue;
+use crate::service::{Context, ServeError};
+use crate::smtp::guard::Guard;
+use crate::store::{Stores, WebSessions};
+
+/// Room in a form for the fields besides its attachments.
+const FORM_BYTES: usize = 1 << 20;
+
+/// What all pages share.
+struct App {
+    stores: Stores,
+    sessions: WebSessions,
+    queue: Queue,
+    config: Arc<Config>,
+    emitter: Emitter,
+    guard: Mutex<Guard>,
+    /// Passwords checked at one time.
+    logins: tokio::sync::Semaphore,
+}
+
+/// Serves the webmail until `context.shutdown`.
+///
+/// # Errors
+/// The store or the address cannot be used.
+pub async fn serve(config: Arc<Config>, context: Context) -> Result<(), ServeError> {
+    let listener = Listener::bind("web_listen", config.web_listen, Opening::Plain).await?;
+    let app = App::open(config, &context)?;
+    let service = routes(Arc::new(app)).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener.socket, service)
+        .with_graceful_shutdown(context.shutdown.clone().cancelled_owned())
+        .await
+        .map_err(|source| ServeError::Io { doing: "serving the webmail".to_owned(), source })
+}
+
+impl App {
+    fn open(config: Arc<Config>, context: &Context) -> Result<Self, ServeError> {
+        Ok(Self {
+            stores: Stores::open(&context.data_dir)?,
+            sessions: WebSessions::open(&context.data_dir.join("web.db"))?,
+            queue: Queue::open(&context.data_dir.join("queue.db"))?,
+            guard: Mutex::new(Guard::new(config.limits.max_login_failures)),
+            logins: tokio::sync::Semaphore::new(4),
+            config,
+            emitter: context.emitter.clone(),
+        })
+    }
+}
+
+fn routes(app: Arc<App>) -> Router {
+    let limit = usize::try_from(app.config.max_message_bytes).unwrap_or(usize::MAX).saturating_add(FORM_BYTES);
+    let fixed = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    Router::new()
+        .route("/", get(login::start))
+        .route("/health", get(page::health))
+        .route("/style.css", get(page::style))
+        .route("/login", get(login::form).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route("/folders", post(folder::create))
+        .route("/folders/{folder}", get(folder::show))
+        .route("/search", get(folder::search))
+        .route("/folders/{folder}/{uid}", get(message::show))
+        .route("/folders/{folder}/{uid}/html", get(message::html))
+        .route("/folders/{folder}/{uid}/attachment/{number}", get(message::attachment))
+        .route("/folders/{folder}/{uid}/delete", post(message::delete))
+        .route("/folders/{folder}/{uid}/move", post(message::relocate))
+        .route("/compose", get(compose::form).post(compose::send))
+        .fallback(page::missing)
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(fixed(header::CONTENT_SECURITY_POLICY, page::POLICY))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(fixed(header::CACHE_CONTROL, "no-store"))
+        .with_state(app)
+}
+
+#[cfg(test)]
+mod tests;

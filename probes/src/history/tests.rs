@@ -1,0 +1,102 @@
+//! The history on a real disk.
+
+use aggregator::event::StepResult;
+
+use super::*;
+use crate::observation::Step;
+
+fn seen(run: &str, ts: i64, outcome: ProbeOutcome) -> Observation {
+    Observation {
+        ts: Time(ts),
+        target: "t".to_owned(),
+        service: "imap".to_owned(),
+        check: "imap".to_owned(),
+        vantage: "us-east".to_owned(),
+        run_id: run.to_owned(),
+        slot: Some(ts),
+        outcome,
+        steps: vec![Step {
+            name: "tcp".to_owned(),
+            result: StepResult::Failed,
+            error_class: "refused".to_owned(),
+            detail: "nobody listens".to_owned(),
+            ms: 1.5,
+        }],
+        total_ms: 2,
+    }
+}
+
+fn open() -> (tempfile::TempDir, History) {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::open(&folder.path().join("history.sqlite")).unwrap().0;
+    (folder, history)
+}
+
+#[test]
+fn an_observation_comes_back_whole_and_twice_is_once() {
+    let (_folder, history) = open();
+    let first = seen("a", 5, ProbeOutcome::Failed);
+    history.record(&[first.clone(), first.clone()], &[]).unwrap();
+    history.record(&[first.clone(), seen("b", 9, ProbeOutcome::Ok)], &[]).unwrap();
+    let all = history.of_vantage("us-east", 0, 10).unwrap();
+    assert_eq!(all.iter().map(|(_, seen)| seen.run_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(all[0].1, first);
+    assert_eq!(history.of_vantage("us-east", all[0].0, 10).unwrap().len(), 1);
+    assert_eq!(history.latest().unwrap()[0].run_id, "b");
+    assert_eq!(history.last_slots("us-east").unwrap(), [("t".to_owned(), "imap".to_owned(), 9)]);
+    assert_eq!(history.of_service("t", "imap", Time(5), Time(9)).unwrap().len(), 1);
+}
+
+#[test]
+fn cursors_and_announcements_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.sqlite");
+    let row = VerdictRow {
+        target: "t".to_owned(),
+        service: "imap".to_owned(),
+        state: VerdictState::Down,
+        generation: 3,
+        ..VerdictRow::default()
+    };
+    let (history, _) = History::open(&path).unwrap();
+    history.set_cursor("no-oslo", 7).unwrap();
+    history.set_cursor("no-oslo", 9).unwrap();
+    history.record(&[], &[row]).unwrap();
+    drop(history);
+    let (history, aside) = History::open(&path).unwrap();
+    assert_eq!((history.cursor("no-oslo").unwrap(), history.cursor("x").unwrap(), aside), (9, 0, None));
+    let announced = Announced { state: VerdictState::Down, generation: 3 };
+    assert_eq!(history.announced("t", "imap").unwrap(), Some(announced));
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_a_fresh_one_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.sqlite");
+    fs::write(&path, vec![0x5a; 8_192]).unwrap();
+    let (history, aside) = History::open(&path).unwrap();
+    let aside = aside.unwrap();
+    assert_eq!(aside, folder.path().join("history.sqlite.damaged-1"));
+    assert_eq!(fs::read(&aside).unwrap(), vec![0x5a; 8_192]);
+    history.record(&[seen("a", 1, ProbeOutcome::Ok)], &[]).unwrap();
+    assert_eq!(history.of_vantage("us-east", 0, 10).unwrap().len(), 1);
+}
+
+#[test]
+fn old_rows_go_and_old_steps_of_successes_go_before() {
+    let (_folder, history) = open();
+    let now = Time(KEEP_DAYS * DAY + DAY);
+    let rows = [
+        seen("ancient", 0, ProbeOutcome::Failed),
+        seen("old-ok", now.0 - 3 * DAY, ProbeOutcome::Ok),
+        seen("old-failed", now.0 - 3 * DAY, ProbeOutcome::Failed),
+        seen("new-ok", now.0 - DAY, ProbeOutcome::Ok),
+    ];
+    history.record(&rows, &[]).unwrap();
+    assert_eq!(history.prune(now).unwrap(), 1);
+    let left = history.of_vantage("us-east", 0, 10).unwrap();
+    let left: Vec<(&str, usize)> = left.iter().map(|(_, seen)| (seen.run_id.as_str(), seen.steps.len())).collect();
+    assert_eq!(left, [("old-ok", 0), ("old-failed", 1), ("new-ok", 1)]);
+    assert_eq!(history.prune_to(now, 2).unwrap(), 1);
+    assert_eq!(history.of_vantage("us-east", 0, 10).unwrap()[0].1.run_id, "old-failed");
+}

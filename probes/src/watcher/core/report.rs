@@ -1,0 +1,59 @@
+//! What a watcher tells the world of its state.
+
+use aggregator::event::Time;
+use chrono_tz::Tz;
+
+use super::Core;
+use crate::observation::Observation;
+use crate::status::{RegionStatus, ServiceStatus, Status};
+use crate::verdict::Vote;
+
+impl Core {
+    /// What this watcher tells the world.
+    pub fn status(&self, now: Time, zone: Tz) -> Status {
+        let peers = self.names().zip(&self.contact).enumerate().filter(|(index, _)| *index != self.me);
+        Status {
+            as_of: now,
+            vantage: self.name().to_owned(),
+            peers: peers.map(|(_, (name, contact))| (name.to_owned(), *contact)).collect(),
+            services: (0..self.services.len()).map(|index| self.service_status(index, now, zone)).collect(),
+        }
+    }
+
+    fn service_status(&self, index: usize, now: Time, zone: Tz) -> ServiceStatus {
+        let service = &self.services[index];
+        let shown = service.shown(now, zone);
+        ServiceStatus {
+            target: service.target.clone(),
+            service: service.name.clone(),
+            title: service.title.clone(),
+            state: service.state(now),
+            since: service.since(now),
+            regions: self.names().enumerate().map(|(watcher, name)| self.region(index, watcher, name, now)).collect(),
+            availability: shown.tally.availability(),
+            bounds: shown.tally.bounds(),
+            days: shown.days,
+            outages: shown.outages,
+        }
+    }
+
+    /// What a watcher saw last of a service: of several checks the worst, and of those the newest.
+    fn region(&self, service: usize, watcher: usize, name: &str, now: Time) -> RegionStatus {
+        let limit = self.services[service].rules.freshness.as_micros() as i64;
+        let is_fresh = |seen: &Observation| now.0.saturating_sub(seen.ts.0) < limit;
+        let seats = self.seats.iter().filter(|seat| seat.service == service);
+        let last = seats.filter_map(|seat| seat.last[watcher].as_ref()).map(|last| &last.seen);
+        let last = last.max_by_key(|seen| (is_fresh(seen), Vote::of(seen.outcome), seen.ts));
+        RegionStatus {
+            vantage: name.to_owned(),
+            seen: last.map(|seen| seen.ts),
+            outcome: last.map(|seen| seen.outcome),
+            fresh: last.is_some_and(is_fresh),
+            total_ms: last.map(|seen| seen.total_ms),
+            error: last.and_then(Observation::failed_step).map_or_else(String::new, |step| {
+                let detail = if step.detail.is_empty() { &step.error_class } else { &step.detail };
+                format!("{}: {detail}", step.name)
+            }),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The check kinds against peers: scripted ones, good and hostile, and a real Postfix and Dovecot.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod bench;
+mod certificates;
+mod good;
+mod hostile;
+mod real;
+mod scripted;
+mod web;
