@@ -13,7 +13,7 @@ use crate::event::{Event, Time};
 pub const ENTRY: Entry = Entry { name: "dovecot", title: "Dovecot", make: || Box::new(Dovecot::default()), looks_like };
 
 fn looks_like(line: &str) -> bool {
-    [" dovecot: ", " dovecot[", "\"dovecot\"", "-login: Info: ", "): Info: ", ">: Info: ", " auth: Info: "]
+    [" dovecot: ", " dovecot[", " dovecot ", "\"dovecot\"", "-login: Info: ", "): Info: ", ">: Info: ", " auth: Info: "]
         .iter()
         .any(|mark| memchr::memmem::find(line.as_bytes(), mark.as_bytes()).is_some())
 }
