@@ -10,9 +10,11 @@ mod refusal;
 mod smtpd;
 mod state;
 
+use memchr::memmem;
+
 use self::state::Memory;
 use super::clock::Clock;
-use super::text::mailbox;
+use super::text::{Marks, mailbox};
 use super::{Dialect, Entry, Reading, head};
 use crate::event::{Delivery, DeliveryOutcome, Event, Reception, Time};
 
@@ -20,9 +22,9 @@ use crate::event::{Delivery, DeliveryOutcome, Event, Reception, Time};
 pub const ENTRY: Entry = Entry { name: "postfix", title: "Postfix", make: || Box::new(Postfix::default()), looks_like };
 
 fn looks_like(line: &str) -> bool {
-    [" postfix/", " postfix-", " postfix:", "\"postfix/"]
-        .iter()
-        .any(|mark| memchr::memmem::find(line.as_bytes(), mark.as_bytes()).is_some())
+    static MARKS: Marks =
+        Marks::new(|| [" postfix/", " postfix-", "\"postfix/"].iter().map(memmem::Finder::new).collect());
+    MARKS.any_in(line)
 }
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The delivery agents: one line an attempt and recipient, and the protection of their connections.
 
-use super::state::{Memory, Peer, tls};
+use super::state::{Memory, Peer, protection, tls};
 use super::{ENTRY, Line};
 use crate::dialect::text::{host_and_address, mailbox, reply_codes};
 use crate::event::{Delivery, DeliveryOutcome, Event};
@@ -12,14 +12,14 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
     {
         return attempt(line, id, memory, out).is_some();
     }
-    for joint in [" TLS connection established to ", " TLS connection reused to "] {
-        if let Some((trust, rest)) = line.text.split_once(joint) {
-            let peer = rest.split_once(": ").and_then(|(relay, protection)| {
-                Some(Peer { relay: relay.into(), tls: tls(protection)?, trust: trust.into(), queue_id: None })
-            });
-            memory.set_peer(line.host, line.pid, peer);
-            return true;
-        }
+    if let Some((trust, rest)) = protection(line.text)
+        && let Some(rest) = rest.strip_prefix("established to ").or_else(|| rest.strip_prefix("reused to "))
+    {
+        let peer = rest.split_once(": ").and_then(|(relay, established)| {
+            Some(Peer { relay: relay.into(), tls: tls(established)?, trust: trust.into(), queue_id: None })
+        });
+        memory.set_peer(line.host, line.pid, peer);
+        return true;
     }
     if line.text.starts_with("Cannot start TLS") || line.text.starts_with("SSL_connect error") {
         // What follows to the same host is in the clear.

@@ -1,6 +1,6 @@
 //! `smtpd`: who connects, logs in, brings mail, is refused, and goes.
 
-use super::state::{Client, Memory, tls};
+use super::state::{Client, Memory, protection, tls};
 use super::{Line, refusal};
 use crate::dialect::text::host_and_address;
 use crate::event::{AuthEvent, Event, Session};
@@ -44,11 +44,11 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
             return true;
         }
     }
-    if let Some((_, rest)) = text.split_once(" TLS connection established from ") {
-        if let Some((_, protection)) = after_origin(rest)
+    if let Some(rest) = protection(text).and_then(|(_, rest)| rest.strip_prefix("established from ")) {
+        if let Some((_, established)) = after_origin(rest)
             && let Some(client) = memory.client(line.host, line.pid)
         {
-            client.tls = tls(protection);
+            client.tls = tls(established);
         }
         return true;
     }

@@ -184,6 +184,13 @@ impl Message {
     }
 }
 
+/// `Trusted TLS connection established to …`: how far the peer's certificate is trusted, and what follows `connection`.
+pub fn protection(text: &str) -> Option<(&str, &str)> {
+    let (trust, rest) = text.split_once(' ')?;
+    let rest = rest.strip_prefix("TLS connection ")?;
+    matches!(trust, "Anonymous" | "Untrusted" | "Trusted" | "Verified").then_some((trust, rest))
+}
+
 /// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) …`
 pub fn tls(text: &str) -> Option<Tls> {
     let (version, rest) = text.split_once(" with cipher ")?;
