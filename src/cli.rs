@@ -70,6 +70,11 @@ pub enum Command {
     /// Verdicts and availability of a recorded timeline
     #[command(after_help = VERDICT_HELP)]
     Verdict(Verdict),
+    /// Read a mail log: one JSON object an event
+    #[command(
+        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
+    )]
+    Parse(Parse),
     /// The engine of `varde clickhouse`
     Engine(Engine),
     /// Page the engineers
@@ -185,6 +190,33 @@ pub struct Report {
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
     pub format: ReportFormat,
+}
+
+/// `varde parse`.
+#[derive(Debug, Args)]
+pub struct Parse {
+    /// Whose log it is; `mail` is a syslog file of several programs
+    #[arg(long, default_value = "mail", value_name = "NAME", value_parser = dialect)]
+    pub dialect: &'static aggregator::dialect::Entry,
+    /// The log; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print the lines that are not recognised too
+    #[arg(long)]
+    pub all: bool,
+    /// When the log was last written: it gives the year to times without one (RFC 3339) [default: the file's time]
+    #[arg(long, value_name = "TIME")]
+    pub year_of: Option<DateTime<Utc>>,
+    /// The zone of times without one
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: chrono_tz::Tz,
+}
+
+fn dialect(name: &str) -> Result<&'static aggregator::dialect::Entry, String> {
+    aggregator::dialect::find(name).ok_or_else(|| {
+        let names: Vec<_> = aggregator::dialect::DIALECTS.iter().map(|entry| entry.name).collect();
+        ["it is one of ", &names.join(", ")].concat()
+    })
 }
 
 /// `varde verdict`

@@ -10,6 +10,7 @@ mod mail;
 mod node;
 mod page;
 mod pager;
+mod parse;
 mod probe;
 mod report;
 mod sql;
@@ -42,6 +43,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sql(args) => wait(sql::run(&args)),
         Command::Report(args) => wait(report::run(&args)),
         Command::Verdict(args) => verdict::run(&args),
+        Command::Parse(args) => parse::run(&args),
         Command::Engine(args) => wait(engine::run(&args)),
         Command::Page(args) => wait(page::run(&args)),
         Command::Completions { shell } => Ok(completions::run(shell)),

@@ -1,5 +1,9 @@
 //! The small texts that every mail log is made of: addresses, reply codes, hosts, durations.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
 use crate::event::Address;
 
 /// The local part as it is and the domain in lower case. `<>` and an empty text have neither.
@@ -68,6 +72,21 @@ pub fn duration_ms(text: &str) -> Option<u64> {
         rest = rest.get(end + unit_len..)?;
     }
     (!text.is_empty() && total < 1e15).then_some(total.round() as u64)
+}
+
+/// Short texts that are looked for in every line, prepared once.
+pub struct Marks(LazyLock<Vec<memmem::Finder<'static>>>);
+
+impl Marks {
+    /// The marks that `texts` tells.
+    pub const fn new(texts: fn() -> Vec<memmem::Finder<'static>>) -> Self {
+        Self(LazyLock::new(texts))
+    }
+
+    /// Whether one of them stands in the line.
+    pub fn any_in(&self, line: &str) -> bool {
+        self.0.iter().any(|mark| mark.find(line.as_bytes()).is_some())
+    }
 }
 
 #[cfg(test)]
