@@ -6,8 +6,15 @@
 pub mod clock;
 mod exim;
 pub mod head;
+mod kumomta;
+mod opendkim;
+mod opensmtpd;
+mod postgrey;
 pub mod recent;
+mod rspamd;
+mod stalwart;
 pub mod text;
+mod varde;
 
 use clock::Clock;
 
@@ -45,7 +52,16 @@ pub struct Entry {
 }
 
 /// Every dialect.
-pub const DIALECTS: &[Entry] = &[exim::ENTRY];
+pub const DIALECTS: &[Entry] = &[
+    exim::ENTRY,
+    kumomta::ENTRY,
+    opendkim::ENTRY,
+    opensmtpd::ENTRY,
+    postgrey::ENTRY,
+    rspamd::ENTRY,
+    stalwart::ENTRY,
+    varde::ENTRY,
+];
 
 /// The dialect of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {
@@ -88,3 +104,6 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod every;
