@@ -4,11 +4,14 @@
 //! says of every line whether it knows it. What a line does not say is absent from its event, never guessed.
 
 pub mod clock;
+mod dovecot;
 mod exim;
 pub mod head;
 mod kumomta;
+mod mixed;
 mod opendkim;
 mod opensmtpd;
+mod postfix;
 mod postgrey;
 pub mod recent;
 mod rspamd;
@@ -18,7 +21,8 @@ mod varde;
 
 use clock::Clock;
 
-use crate::event::Event;
+use crate::classify::Classifier;
+use crate::event::{Event, Time};
 
 /// Longer lines are not looked into: no mail program writes them. They are unrecognised, and kept.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -53,6 +57,8 @@ pub struct Entry {
 
 /// Every dialect.
 pub const DIALECTS: &[Entry] = &[
+    postfix::ENTRY,
+    dovecot::ENTRY,
     exim::ENTRY,
     kumomta::ENTRY,
     opendkim::ENTRY,
@@ -61,6 +67,7 @@ pub const DIALECTS: &[Entry] = &[
     rspamd::ENTRY,
     stalwart::ENTRY,
     varde::ENTRY,
+    mixed::ENTRY,
 ];
 
 /// The dialect of this name.
@@ -79,16 +86,35 @@ pub fn guess<'a>(sample: impl Iterator<Item = &'a str> + Clone) -> Option<&'stat
         .map(|(entry, _)| entry)
 }
 
-/// Reads the raw lines of one source in one dialect.
+/// Reads the raw lines of one source in one dialect, and classifies what was not delivered.
 pub struct Reader {
+    name: &'static str,
     dialect: Box<dyn Dialect>,
     clock: Clock,
+    classifier: Classifier,
 }
 
 impl Reader {
     /// A reader for one source; `clock` says how its times are meant.
     pub fn new(entry: &Entry, clock: Clock) -> Self {
-        Self { dialect: (entry.make)(), clock }
+        Self { name: entry.name, dialect: (entry.make)(), clock, classifier: Classifier::default() }
+    }
+
+    /// The name of its dialect.
+    pub fn dialect(&self) -> &'static str {
+        self.name
+    }
+
+    /// Another source, or the same at a later time: lines without a year are not later than `reference`. Whoever
+    /// follows a growing file says so from time to time.
+    pub fn set_reference(&mut self, reference: Time) {
+        self.clock.set_reference(reference);
+    }
+
+    /// The time that a line begins with, whether the dialect knows the line or not.
+    pub fn time(&self, raw: &[u8]) -> Option<Time> {
+        let start = raw.get(..raw.len().min(MAX_LINE_BYTES))?;
+        head::split(&String::from_utf8_lossy(start), &self.clock).map(|head| head.time)
     }
 
     /// Reads one line, with or without its line end. Octets that are no UTF-8 are replaced.
@@ -98,12 +124,19 @@ impl Reader {
         if raw.len() > MAX_LINE_BYTES {
             return Reading::Unrecognised;
         }
-        match std::str::from_utf8(raw) {
+        let before = out.len();
+        let reading = match std::str::from_utf8(raw) {
             Ok(line) => self.dialect.read(line, &self.clock, out),
             Err(_) => self.dialect.read(&String::from_utf8_lossy(raw), &self.clock, out),
+        };
+        for event in out.iter_mut().skip(before) {
+            self.classifier.classify(event);
         }
+        reading
     }
 }
 
 #[cfg(test)]
 mod every;
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,10 @@
 //! **Out**: rows in ClickHouse, each exactly once; reports in SQL.
 //! **Must not know**: what a watcher judges, how a person is paged, how mail is stored.
 
+pub mod classify;
 pub mod dialect;
 pub mod event;
+pub mod parse;
 
 pub mod emit;
 pub mod ship;

@@ -91,6 +91,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Its own key, with which it signs evidence.
     pub key_file: PathBuf,
+    /// The public half, by which the watchers know its evidence.
+    pub public_key_file: PathBuf,
     /// The units that may be restarted from outside. No other ever is.
     #[serde(default)]
     pub allow_restart: Vec<String>,

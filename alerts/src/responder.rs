@@ -218,10 +218,27 @@ pub struct Tested {
 
 /// Sends a page that says that nothing is wrong to everybody over every channel, at once, past the outbox.
 pub async fn test_page(config: &Config, site: &str, now: Time) -> Vec<Tested> {
-    let incident = Book::test_incident(site, now);
+    let words = "This is a test of the way to you. Nothing is wrong, nothing needs to be done.";
+    send_once(config, &Book::told_incident(site, "test", "Test", words, &[], now), Notice::Test, now).await
+}
+
+/// Sends a page about a unit that is not a watcher's finding (a crash loop that the supervisor sees) to everybody over
+/// every channel, at once, past the outbox. Sent again with the same `now` it is the same page.
+pub async fn page_once(
+    config: &Config,
+    site: &str,
+    unit: &str,
+    summary: &str,
+    steps: &[String],
+    now: Time,
+) -> Vec<Tested> {
+    let incident = Book::told_incident(site, unit, unit, summary, steps, now);
+    send_once(config, &incident, Notice::Opened, now).await
+}
+
+async fn send_once(config: &Config, incident: &Incident, notice: Notice, now: Time) -> Vec<Tested> {
     let sends = channel::open_all(config).into_iter().map(|((person, channel), way)| {
-        let page =
-            Page::write(&incident, Notice::Test, (&person, &channel), now, &config.operator_url, |_| String::new());
+        let page = Page::write(incident, notice, (&person, &channel), now, &config.operator_url, |_| String::new());
         async move {
             let sent = tokio::time::timeout(channel::DEADLINE, way.send(&page, now)).await;
             let sent = sent.unwrap_or_else(|_| Err(NotSent::ForNow("no answer within 10 s".to_owned())));

@@ -232,7 +232,7 @@ impl Record<'_> {
             ts: self.time(),
             mta: ENTRY.name.to_owned(),
             queue_id: self.id.to_string(),
-            next_queue_id: queued_as(&response).to_owned(),
+            next_queue_id: if outcome == DeliveryOutcome::Delivered { queued_as(&response) } else { "" }.to_owned(),
             message_id: self.message_id(),
             sender_user: sender_user.to_owned(),
             sender_domain,

@@ -283,7 +283,7 @@ impl OpenSmtpd {
                 node: line.node.to_owned(),
                 mta: ENTRY.name.to_owned(),
                 queue_id: message_of(evpid).to_owned(),
-                next_queue_id: queued_as(response).to_owned(),
+                next_queue_id: if outcome == DeliveryOutcome::Delivered { queued_as(response) } else { "" }.to_owned(),
                 sender_user: sender_user.to_owned(),
                 sender_domain,
                 rcpt_user: user.to_owned(),

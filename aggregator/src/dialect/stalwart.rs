@@ -210,7 +210,7 @@ impl Stalwart {
                 ts: record.time,
                 mta: ENTRY.name.to_owned(),
                 queue_id: queue_id.to_owned(),
-                next_queue_id: queued_as(details).to_owned(),
+                next_queue_id: if outcome == DeliveryOutcome::Delivered { queued_as(details) } else { "" }.to_owned(),
                 sender_user: sender_user.to_owned(),
                 sender_domain,
                 rcpt_user: user.to_owned(),

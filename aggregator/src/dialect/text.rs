@@ -1,5 +1,9 @@
 //! The small texts that every mail log is made of: addresses, reply codes, hosts, durations.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
 use crate::event::Address;
 
 /// The local part as it is and the domain in lower case. `<>` and an empty text have neither.
@@ -49,11 +53,14 @@ pub fn host_and_address(text: &str) -> (&str, Option<Address>) {
 
 /// The queue id that the other side gave a message, as far as its reply names one: `250 2.0.0 Ok: queued as 4F0A`
 /// (Postfix), `250 OK id=1rf…` (Exim), `250 OK ids=1d98…` (KumoMTA), `250 2.0.0: 4f0a Message accepted for delivery`
-/// (OpenSMTPD, Sendmail).
+/// (OpenSMTPD, Sendmail), `250 2.0.0 <ann@example.org> HSj… Saved` (Dovecot's LMTP).
 pub fn queued_as(reply: &str) -> &str {
     const BEFORE: [&str; 3] = ["queued as ", "OK id=", "OK ids="];
     if let Some((_, after)) = BEFORE.iter().find_map(|mark| reply.split_once(mark)) {
         return after.split([' ', '"', ';', '.', ',', ')']).next().unwrap_or_default();
+    }
+    if let Some(before) = reply.strip_suffix(" Saved") {
+        return before.rsplit_once("> ").map_or("", |(_, id)| id);
     }
     match reply.split_once(" Message accepted for delivery") {
         Some((before, _)) => before.rsplit(' ').next().filter(|id| reply_codes(id) == (None, "")).unwrap_or_default(),
@@ -82,6 +89,21 @@ pub fn duration_ms(text: &str) -> Option<u64> {
         rest = rest.get(end + unit_len..)?;
     }
     (!text.is_empty() && total < 1e15).then_some(total.round() as u64)
+}
+
+/// Short texts that are looked for in every line, prepared once.
+pub struct Marks(LazyLock<Vec<memmem::Finder<'static>>>);
+
+impl Marks {
+    /// The marks that `texts` tells.
+    pub const fn new(texts: fn() -> Vec<memmem::Finder<'static>>) -> Self {
+        Self(LazyLock::new(texts))
+    }
+
+    /// Whether one of them stands in the line.
+    pub fn any_in(&self, line: &str) -> bool {
+        self.0.iter().any(|mark| mark.find(line.as_bytes()).is_some())
+    }
 }
 
 #[cfg(test)]
@@ -120,6 +142,7 @@ mod tests {
             ("250 OK id=1rfXYZ-0001Ab-2C", "1rfXYZ-0001Ab-2C"),
             ("250 2.0.0: 3d4c4a42 Message accepted for delivery", "3d4c4a42"),
             ("250 2.0.0 Message accepted for delivery", ""),
+            ("250 2.0.0 <ann@example.org> HSjAIbBx Saved", "HSjAIbBx"),
             ("250 OK", ""),
         ] {
             assert_eq!(queued_as(reply), id, "{reply}");

@@ -163,9 +163,19 @@ macro_rules! events {
             /// # Errors
             /// Only when a column holds a number that JSON cannot say (NaN).
             pub fn to_json(&self) -> serde_json::Result<String> {
+                serde_json::to_string(&self.tagged())
+            }
+            /// Writes what [`to_json`](Self::to_json) says.
+            ///
+            /// # Errors
+            /// Those of `out`, and those of `to_json`.
+            pub fn write_json(&self, out: impl std::io::Write) -> std::io::Result<()> {
+                serde_json::to_writer(out, &self.tagged()).map_err(std::io::Error::from)
+            }
+            fn tagged(&self) -> impl serde::Serialize {
                 #[derive(serde::Serialize)]
                 struct Tagged<'a> { table: &'static str, #[serde(flatten)] row: &'a Event }
-                serde_json::to_string(&Tagged { table: self.table(), row: self })
+                Tagged { table: self.table(), row: self }
             }
             /// Reads what [`to_json`](Self::to_json) wrote. Columns that are not there are unknown.
             ///

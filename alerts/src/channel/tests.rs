@@ -36,7 +36,7 @@ fn ways(options: &str) -> (BTreeMap<String, Arc<dyn Channel>>, Vec<Fault>) {
 
 async fn send(way: &dyn Channel, notice: Notice) -> (Page, Result<Receipt, NotSent>) {
     let now = Time::from_seconds(1_000);
-    let incident = Book::test_incident("Varde", now);
+    let incident = Book::told_incident("Varde", "test", "Test", "Nothing is wrong.", &[], now);
     let page = Page::write(&incident, notice, ("Ada", "x"), now, "http://operator/", |id| ["http://ack/", id].concat());
     let sent = way.send(&page, now).await;
     (page, sent)

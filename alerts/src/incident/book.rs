@@ -249,13 +249,13 @@ impl Book {
         Step::Resolved(key)
     }
 
-    /// An incident that says that nothing is wrong.
-    pub fn test_incident(site: &str, now: Time) -> Incident {
+    /// An incident that no watcher found: somebody says it in words.
+    pub fn told_incident(site: &str, cause: &str, title: &str, summary: &str, steps: &[String], now: Time) -> Incident {
         let mut book = Self::new(site, 0, BTreeMap::new());
         let change = Change {
             target: site.to_owned(),
-            service: "test".to_owned(),
-            title: "Test".to_owned(),
+            service: cause.to_owned(),
+            title: title.to_owned(),
             from: aggregator::event::VerdictState::Up,
             to: aggregator::event::VerdictState::Up,
             at: now,
@@ -267,11 +267,8 @@ impl Book {
         };
         let mut incident = book.opened(&change, Scope::AllRegions, Paging::Paged);
         incident.timeline.clear();
-        incident.diagnosis = Diagnosis {
-            cause: "test".to_owned(),
-            summary: "This is a test of the way to you. Nothing is wrong, nothing needs to be done.".to_owned(),
-            ..blank()
-        };
+        incident.diagnosis =
+            Diagnosis { cause: cause.to_owned(), summary: summary.to_owned(), steps: steps.to_vec(), ..blank() };
         incident
     }
 

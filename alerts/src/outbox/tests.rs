@@ -15,7 +15,7 @@ use crate::page::{Notice, Page};
 const BEGIN: Time = Time(1_000_000_000_000);
 
 fn page(person: &str) -> Page {
-    let incident = Book::test_incident("Varde", BEGIN);
+    let incident = Book::told_incident("Varde", "test", "Test", "Nothing is wrong.", &[], BEGIN);
     Page::write(&incident, Notice::Opened, (person, "webhook"), BEGIN, "http://operator/", |_| String::new())
 }
 

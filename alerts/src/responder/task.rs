@@ -29,6 +29,8 @@ const FINDINGS: usize = 64;
 const TICK: Duration = Duration::from_secs(1);
 /// Evidence older than this says nothing about trouble of now.
 const EVIDENCE_FRESH_MS: u64 = 120_000;
+/// Evidence taken before the first failure says nothing either; so much may the clocks of node and watcher differ.
+const EVIDENCE_SKEW_MS: i64 = 5_000;
 /// A node is not asked for the same service again within this time.
 const EVIDENCE_PAUSE_MS: u64 = 30_000;
 
@@ -183,6 +185,7 @@ impl Task {
             Step::Nothing => {}
             Step::Noted(key) => self.keep(&key, now),
             Step::Opened(key) | Step::Worsened(key) => {
+                self.drop_old_evidence(&key, now);
                 self.attach_evidence(&key, now);
                 self.page(&key, "worse", now).await;
                 self.keep(&key, now);
@@ -281,6 +284,13 @@ impl Task {
         self.consider_restart(&key, now);
     }
 
+    /// What was taken when only one region failed does not show why all of them fail now, minutes or hours later.
+    fn drop_old_evidence(&mut self, key: &str, now: Time) {
+        if let Some(incident) = self.book.get_mut(key) {
+            incident.evidence.take_if(|evidence| now.millis_since(evidence.taken_at) > EVIDENCE_PAUSE_MS);
+        }
+    }
+
     /// Gives an incident the evidence that is there for its service; says whether the cause has another name now.
     fn attach_evidence(&mut self, key: &str, now: Time) -> bool {
         let Some(incident) = self.book.get_mut(key).filter(|incident| incident.evidence.is_none()) else {
@@ -289,7 +299,8 @@ impl Task {
         let Some(Kept { result: Some(Ok(evidence)), .. }) = self.evidence.get(&service_of(incident)) else {
             return false;
         };
-        if now.millis_since(evidence.taken_at) > EVIDENCE_FRESH_MS {
+        let too_early = evidence.taken_at.plus_millis(EVIDENCE_SKEW_MS) < incident.opened_at;
+        if too_early || now.millis_since(evidence.taken_at) > EVIDENCE_FRESH_MS {
             return false;
         }
         for row in evidence.rows(key) {

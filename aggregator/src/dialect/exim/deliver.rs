@@ -45,7 +45,7 @@ impl Exim {
                 node: line.host.to_owned(),
                 mta: ENTRY.name.to_owned(),
                 queue_id: line.id.to_owned(),
-                next_queue_id: queued_as(reply).to_owned(),
+                next_queue_id: if outcome == DeliveryOutcome::Delivered { queued_as(reply) } else { "" }.to_owned(),
                 message_id: message.message_id.clone(),
                 sender_user,
                 sender_domain,

@@ -175,6 +175,7 @@ impl World {
             name: "localhost".to_owned(),
             listen: node_address,
             key_file: path("node.key"),
+            public_key_file: "unused.pub".into(),
             allow_restart: vec!["mail-imap".to_owned()],
             restarts_per_unit_hour: 2,
             restarts_per_host_day: 4,

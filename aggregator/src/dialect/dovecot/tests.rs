@@ -1,0 +1,82 @@
+//! Real lines of Dovecot, and exactly what they say.
+
+use crate::dialect::tests::events_of;
+
+fn check(lines: &[&str], expected: &[&str]) {
+    let found: Vec<String> = events_of("dovecot", lines)
+        .iter()
+        .map(|event| event.replace(r#""ts":"2026-11-22T10:16:48.000000Z","#, "").replace(r#""node":"mx","#, ""))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_session_is_told_by_its_log_in_and_its_end() {
+    check(
+        &[
+            "Nov 22 10:16:46 mx dovecot: imap-login: Login: user=<ann@example.org>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.25, mpid=12, TLS, session=<9VGeuttgFK1/AAAB>",
+            "Nov 22 10:16:48 mx dovecot: imap(ann@example.org)<12><9VGeuttgFK1/AAAB>: Disconnected: Connection closed (IDLE running for 0.001 + waiting input for 1740.019 secs, 2 B in + 10 B out, state=wait-input) in=106 out=3093 deleted=1",
+        ],
+        &[
+            r#"{"table":"auth_events","ts":"2026-11-22T10:16:46.000000Z","protocol":"imap","user":"ann@example.org","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"ok"}"#,
+            r#"{"table":"sessions","protocol":"imap","user":"ann@example.org","client_ip":"192.0.2.7","duration_ms":2000,"bytes_in":106,"bytes_out":3093,"end_reason":"disconnected"}"#,
+        ],
+    );
+}
+
+#[test]
+fn its_own_log_has_no_host_and_2_4_other_words() {
+    check(
+        &[
+            "Nov 22 10:16:48 pop3-login: Info: Logged in: user=<ann>, method=CRAM-MD5, rip=2001:db8::7, lip=::1, mpid=1, secured, session=<a>",
+            "Nov 22 10:16:48 pop3(ann)<1><a>: Info: Disconnected: Logged out top=0/0, retr=1/623, del=1/18, size=18577",
+            "Nov 22 10:16:48 imap(ann): Info: Disconnected: Inactivity - no input for 1800 secs in=5 out=6",
+            "Nov 22 10:16:48 managesieve(ann)<1><b>: Info: Disconnected: Logged out bytes=12/345",
+        ],
+        &[
+            r#"{"table":"auth_events","protocol":"pop3","user":"ann","client_ip":"2001:db8::7","mechanism":"CRAM-MD5","result":"ok"}"#,
+            r#"{"table":"sessions","protocol":"pop3","user":"ann","client_ip":"2001:db8::7","duration_ms":0,"end_reason":"logout"}"#,
+            r#"{"table":"sessions","protocol":"imap","user":"ann","bytes_in":5,"bytes_out":6,"end_reason":"timeout"}"#,
+            r#"{"table":"sessions","protocol":"managesieve","user":"ann","bytes_in":12,"bytes_out":345,"end_reason":"logout"}"#,
+        ],
+    );
+}
+
+#[test]
+fn failed_log_ins_and_connections_without_one() {
+    check(
+        &[
+            "Nov 22 10:16:48 mx dovecot: imap-login: Disconnected: Connection closed (auth failed, 2 attempts in 11 secs): user=<x, rip=1.1.1.1, y>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.25, TLS, session=<s>",
+            "Nov 22 10:16:48 mx dovecot: imap-login: Aborted login (auth failed, 1 attempts in 2 secs): user=<bob>, method=LOGIN, rip=192.0.2.7, lip=192.0.2.25",
+            "Nov 22 10:16:48 mx dovecot: imap-login: Login aborted: Logged out (auth failed, 1 attempts in 2 secs) (auth_failed): user=<bob>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.25, session=<s>",
+            "Nov 22 10:16:48 mx dovecot: imap-login: Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10): user=<bob>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.25, session=<s>",
+            "Nov 22 10:16:48 mx dovecot: imap-login: Disconnected: Connection closed (no auth attempts in 0 secs): user=<>, rip=192.0.2.7, lip=192.0.2.25, TLS handshaking: SSL_accept() failed: error:0A000416:SSL routines, session=<s>",
+            "Nov 22 10:16:48 mx dovecot: auth: passwd-file(bob,192.0.2.7,<s>): Password mismatch",
+        ],
+        &[
+            r#"{"table":"auth_events","protocol":"imap","user":"x, rip=1.1.1.1, y","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"failed","reason":"auth failed, 2 attempts in 11 secs"}"#,
+            r#"{"table":"auth_events","protocol":"imap","user":"bob","client_ip":"192.0.2.7","mechanism":"LOGIN","result":"failed","reason":"auth failed, 1 attempts in 2 secs"}"#,
+            r#"{"table":"auth_events","protocol":"imap","user":"bob","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"failed","reason":"auth failed, 1 attempts in 2 secs"}"#,
+            r#"{"table":"auth_events","protocol":"imap","user":"bob","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"failed","reason":"Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)"}"#,
+        ],
+    );
+}
+
+#[test]
+fn mailboxes_take_mail_or_do_not() {
+    check(
+        &[
+            "Nov 22 10:16:48 mx dovecot: lmtp(19299): Connect from local",
+            "Nov 22 10:16:48 mx dovecot: lmtp(u07@Example.test)<19299><HSjQFmjQAmtjSwAAg+zDdQ>: msgid=<1@client.test>: saved mail to INBOX",
+            "Nov 22 10:16:48 mx dovecot: lmtp(19299, bob): sieve: msgid=unspecified: stored mail into mailbox 'Junk'",
+            "Nov 22 10:16:48 mx dovecot: lmtp(bob)<1><a>: sieve: msgid=<2@x>: forwarded to <c@d.example>",
+            "Nov 22 10:16:48 mx dovecot: lda(bob)<1><a>: msgid=<3@x>: save failed to INBOX: Quota exceeded (mailbox for user is full)",
+            "Nov 22 10:16:48 mx dovecot: lmtp(19299): Disconnect from local: Logged out (state=READY)",
+        ],
+        &[
+            r#"{"table":"deliveries","mta":"dovecot","queue_id":"HSjQFmjQAmtjSwAAg+zDdQ","message_id":"1@client.test","rcpt_user":"u07","rcpt_domain":"example.test","outcome":"delivered","is_final":true,"response":"saved mail to INBOX","response_template":"saved mail to INBOX","protocol":"lmtp"}"#,
+            r#"{"table":"deliveries","mta":"dovecot","rcpt_user":"bob","outcome":"delivered","is_final":true,"response":"stored mail into mailbox 'Junk'","response_template":"stored mail into mailbox 'Junk'","protocol":"lmtp"}"#,
+            r#"{"table":"deliveries","mta":"dovecot","queue_id":"a","message_id":"3@x","rcpt_user":"bob","outcome":"bounced","is_final":true,"class":"mailbox_full","class_rule":"mailbox-full","response":"save failed to INBOX: Quota exceeded (mailbox for user is full)","response_template":"save failed to INBOX: Quota exceeded (mailbox for user is full)","protocol":"lda"}"#,
+        ],
+    );
+}

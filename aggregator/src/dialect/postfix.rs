@@ -1,0 +1,223 @@
+//! Postfix: every daemon, instance and submission service (Postfix 2.3 to 3.10).
+//!
+//! The daemons of one message tell their parts in lines of their own, tied by the queue id: `smtpd` the client, `cleanup`
+//! the Message-ID, `qmgr` sender and size, the delivery agents one line an attempt. [`state`] holds the parts until an
+//! event wants them.
+
+mod delivery;
+mod known;
+mod refusal;
+mod smtpd;
+mod state;
+
+use memchr::memmem;
+
+use self::state::Memory;
+use super::clock::Clock;
+use super::text::{Marks, mailbox};
+use super::{Dialect, Entry, Reading, head};
+use crate::event::{Delivery, DeliveryOutcome, Event, Reception, Time};
+
+/// The registry's entry.
+pub const ENTRY: Entry = Entry { name: "postfix", title: "Postfix", make: || Box::new(Postfix::default()), looks_like };
+
+fn looks_like(line: &str) -> bool {
+    static MARKS: Marks =
+        Marks::new(|| [" postfix/", " postfix-", "\"postfix/"].iter().map(memmem::Finder::new).collect());
+    MARKS.any_in(line)
+}
+
+#[derive(Default)]
+struct Postfix {
+    memory: Memory,
+}
+
+/// A line of one daemon.
+#[derive(Debug, Clone, Copy)]
+struct Line<'a> {
+    time: Time,
+    host: &'a str,
+    /// The daemon: the last part of `postfix/submission/smtpd`.
+    agent: &'a str,
+    /// Whether mail users submit here: the parts before name the service.
+    submission: bool,
+    pid: u32,
+    /// The queue id, if the line is about a message.
+    id: Option<&'a str>,
+    /// What follows.
+    text: &'a str,
+}
+
+impl Line<'_> {
+    /// The protocol of a session with this daemon.
+    fn service(&self) -> &'static str {
+        if self.submission { "submission" } else { "smtp" }
+    }
+}
+
+impl Dialect for Postfix {
+    fn read(&mut self, line: &str, clock: &Clock, out: &mut Vec<Event>) -> Reading {
+        let Some(head) = head::split(line, clock) else { return Reading::Unrecognised };
+        let (instance, agent) = head.program.rsplit_once('/').unwrap_or(("", &head.program));
+        if !known::is_agent(instance, agent) {
+            return Reading::Unrecognised;
+        }
+        let (id, text) = queue_id(&head.message);
+        let line = Line {
+            time: head.time,
+            host: &head.host,
+            agent,
+            submission: instance.contains("submission") || instance.contains("smtps"),
+            pid: head.pid.unwrap_or_default(),
+            id,
+            text,
+        };
+        match self.line(&line, out) {
+            true => Reading::Recognised,
+            false => Reading::Unrecognised,
+        }
+    }
+}
+
+impl Postfix {
+    /// Whether the line is known.
+    fn line(&mut self, line: &Line<'_>, out: &mut Vec<Event>) -> bool {
+        let memory = &mut self.memory;
+        let read = match line.agent {
+            "smtpd" | "qmqpd" => smtpd::read(line, memory, out),
+            "cleanup" => cleanup(line, memory, out),
+            "pickup" => pickup(line, memory),
+            "qmgr" | "nqmgr" | "oqmgr" => queue_manager(line, memory, out),
+            "postscreen" => refusal::read(line, memory, out),
+            "postsuper" => superintendent(line, memory),
+            _ => false,
+        };
+        read || delivery::read(line, memory, out) || known::is_known(line)
+    }
+}
+
+/// Takes a queue id off the front: hexadecimal in capitals, or the long form, which has no vowels.
+fn queue_id(text: &str) -> (Option<&str>, &str) {
+    let Some(end) = text.as_bytes().iter().take(26).position(|byte| *byte == b':') else { return (None, text) };
+    let (word, rest) = text.split_at(end);
+    let Some(rest) = rest.strip_prefix(": ") else { return (None, text) };
+    let bytes = word.as_bytes();
+    let short = bytes.len() >= 6 && bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
+    let long = || {
+        let vowel = |byte: &u8| matches!(byte.to_ascii_uppercase(), b'A' | b'E' | b'I' | b'O' | b'U');
+        bytes.len() >= 10
+            && bytes.first().is_some_and(u8::is_ascii_digit)
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() && !vowel(byte))
+    };
+    if short || long() { (Some(word), rest) } else { (None, text) }
+}
+
+/// `cleanup`: the Message-ID, and what header, body and milter checks decided.
+fn cleanup(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
+    let Some(id) = line.id else { return refusal::read(line, memory, out) };
+    if let Some(message_id) = line.text.strip_prefix("message-id=") {
+        let bare = message_id.trim();
+        let bare = bare.strip_prefix('<').unwrap_or(bare);
+        let bare = bare.strip_suffix('>').unwrap_or(bare);
+        if let Some(message) = memory.message(line.host, id) {
+            message.from_the_start = true;
+            bare.clone_into(&mut message.message_id);
+        }
+        return true;
+    }
+    line.text.starts_with("resent-message-id=") || refusal::read(line, memory, out)
+}
+
+/// `pickup`: a message of a local program. With `orig_id` it is one that `postsuper` put into the queue again.
+fn pickup(line: &Line<'_>, memory: &mut Memory) -> bool {
+    let (Some(id), Some((_, sender))) = (line.id, line.text.split_once(" from=<")) else { return false };
+    let sender = sender.split('>').next().unwrap_or_default();
+    let requeued = line.text.contains(" orig_id=");
+    if let Some(message) = memory.arrival(line.host, id) {
+        message.sender(sender);
+        message.taken = requeued;
+        message.from_the_start = !requeued;
+    }
+    true
+}
+
+/// `qmgr`: into the active queue, too old, gone.
+fn queue_manager(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
+    let Some(id) = line.id else { return false };
+    if line.text == "removed" {
+        memory.forget(line.host, id);
+        return true;
+    }
+    let Some(rest) = line.text.strip_prefix("from=<") else {
+        return line.text.starts_with("skipped, still being delivered");
+    };
+    let Some((sender, fields)) = rest.split_once(">, ") else { return false };
+    if let Some(status) = fields.strip_prefix("status=") {
+        if !(status.starts_with("expired") || status.starts_with("force-expired")) {
+            return false;
+        }
+        let mut row = Delivery {
+            ts: line.time,
+            node: line.host.to_owned(),
+            mta: ENTRY.name.to_owned(),
+            queue_id: id.to_owned(),
+            outcome: DeliveryOutcome::Expired,
+            is_final: true,
+            response: status.to_owned(),
+            ..Delivery::default()
+        };
+        let (user, domain) = mailbox(sender);
+        (row.sender_user, row.sender_domain) = (user.to_owned(), domain);
+        if let Some(message) = memory.known_message(line.host, id) {
+            row.message_id.clone_from(&message.message_id);
+            row.size_bytes = message.size_bytes;
+            if let Some((user, domain)) = &message.only_recipient {
+                (row.rcpt_user, row.rcpt_domain) = (user.clone(), domain.clone());
+            }
+        }
+        out.push(row.into());
+        return true;
+    }
+    let (mut size, mut recipients) = (None, None);
+    for field in fields.split(", ") {
+        if let Some(value) = field.strip_prefix("size=") {
+            size = value.parse().ok();
+        } else if let Some(value) = field.strip_prefix("nrcpt=") {
+            recipients = value.split(' ').next().unwrap_or_default().parse().ok();
+        }
+    }
+    let Some(message) = memory.message(line.host, id) else { return true };
+    message.sender(sender);
+    message.size_bytes = size;
+    message.rcpt_count = recipients;
+    if !message.taken {
+        message.taken = true;
+        let mut row = Reception {
+            ts: line.time,
+            node: line.host.to_owned(),
+            mta: ENTRY.name.to_owned(),
+            queue_id: id.to_owned(),
+            rcpt_count: recipients,
+            size_bytes: size,
+            ..Reception::default()
+        };
+        message.fill(&mut row);
+        out.push(row.into());
+    }
+    true
+}
+
+/// `postsuper`: a person's hand in the queue.
+fn superintendent(line: &Line<'_>, memory: &mut Memory) -> bool {
+    let Some(id) = line.id else { return false };
+    match line.text {
+        // The old id of a message that is requeued is gone too; `pickup` names the new one.
+        "removed" | "requeued" => memory.forget(line.host, id),
+        "placed on hold" | "released from hold" | "expired" | "force-expired" | "expired and released from hold" => {}
+        _ => return false,
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

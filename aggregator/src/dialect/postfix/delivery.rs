@@ -1,0 +1,192 @@
+//! The delivery agents: one line an attempt and recipient, and the protection of their connections.
+
+use super::state::{Memory, Peer, protection, tls};
+use super::{ENTRY, Line};
+use crate::dialect::text::{host_and_address, mailbox, reply_codes};
+use crate::event::{Delivery, DeliveryOutcome, Event};
+
+/// Reads a line of a delivery agent: whether it is one of these.
+pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
+    if let Some(id) = line.id
+        && line.text.starts_with("to=<")
+    {
+        return attempt(line, id, memory, out).is_some();
+    }
+    if let Some((trust, rest)) = protection(line.text)
+        && let Some(rest) = rest.strip_prefix("established to ").or_else(|| rest.strip_prefix("reused to "))
+    {
+        let peer = rest.split_once(": ").and_then(|(relay, established)| {
+            Some(Peer { relay: relay.into(), tls: tls(established)?, trust: trust.into(), queue_id: None })
+        });
+        memory.set_peer(line.host, line.pid, peer);
+        return true;
+    }
+    if line.text.starts_with("Cannot start TLS") || line.text.starts_with("SSL_connect error") {
+        // What follows to the same host is in the clear.
+        memory.set_peer(line.host, line.pid, None);
+        return true;
+    }
+    false
+}
+
+/// The fields of an attempt, as written.
+#[derive(Default)]
+struct Attempt<'a> {
+    to: &'a str,
+    relay: &'a str,
+    reused: bool,
+    delay: &'a str,
+    delays: &'a str,
+    dsn: &'a str,
+    status: &'a str,
+    response: &'a str,
+}
+
+/// `to=<…>, orig_to=<…>, relay=host[ip]:25, conn_use=2, delay=1.2, delays=0.1/0/1/0.1, dsn=2.0.0, status=sent (250 …)`
+fn fields(text: &str) -> Option<Attempt<'_>> {
+    let mut attempt = Attempt::default();
+    let mut rest = text;
+    loop {
+        let (key, after) = rest.split_once('=')?;
+        if key == "status" {
+            let (status, response) = after.split_once(' ').unwrap_or((after, ""));
+            let inside = response.strip_prefix('(').unwrap_or(response);
+            attempt.status = status;
+            attempt.response = inside.strip_suffix(')').unwrap_or(inside);
+            return Some(attempt);
+        }
+        let (value, next) = match after.strip_prefix('<') {
+            Some(address) => address.split_once(">, ")?,
+            None => after.split_once(", ")?,
+        };
+        match key {
+            "to" => attempt.to = value,
+            "relay" => attempt.relay = value,
+            "conn_use" => attempt.reused = true,
+            "delay" => attempt.delay = value,
+            "delays" => attempt.delays = value,
+            "dsn" => attempt.dsn = value,
+            // `orig_to`, and what later versions add.
+            _ => {}
+        }
+        rest = next;
+    }
+}
+
+fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>) -> Option<()> {
+    let attempt = fields(line.text)?;
+    let outcome = match attempt.status {
+        "sent" => DeliveryOutcome::Delivered,
+        // A soft bounce stays in the queue.
+        "deferred" | "SOFTBOUNCE" => DeliveryOutcome::Deferred,
+        "bounced" => DeliveryOutcome::Bounced,
+        "expired" | "force-expired" => DeliveryOutcome::Expired,
+        // Address verification passes no message on.
+        "deliverable" | "undeliverable" => return Some(()),
+        _ => return None,
+    };
+    let (rcpt_user, rcpt_domain) = mailbox(attempt.to);
+    // `relay=local` or `relay=none` is not a host.
+    let (mx_host, mx_ip) = if attempt.relay.contains('[') { host_and_address(attempt.relay) } else { ("", None) };
+    let mut delays = attempt.delays.split('/').map(millis);
+    let mut row = Delivery {
+        ts: line.time,
+        node: line.host.to_owned(),
+        mta: ENTRY.name.to_owned(),
+        queue_id: id.to_owned(),
+        next_queue_id: next_queue_id(attempt.response).to_owned(),
+        rcpt_user: rcpt_user.to_owned(),
+        rcpt_domain,
+        mx_host: mx_host.to_owned(),
+        mx_ip,
+        attempt: memory.count_attempt(line.host, id, attempt.to),
+        outcome,
+        is_final: outcome != DeliveryOutcome::Deferred,
+        smtp_code: reply_codes(reply(attempt.response)).0,
+        enhanced_code: attempt.dsn.to_owned(),
+        response: attempt.response.to_owned(),
+        delay_total_ms: millis(attempt.delay),
+        delay_a_ms: delays.next().flatten(),
+        delay_b_ms: delays.next().flatten(),
+        delay_c_ms: delays.next().flatten(),
+        delay_d_ms: delays.next().flatten(),
+        protocol: line.agent.to_owned(),
+        ..Delivery::default()
+    };
+    if let Some(message) = memory.known_message(line.host, id) {
+        row.message_id.clone_from(&message.message_id);
+        row.sender_user.clone_from(&message.sender_user);
+        row.sender_domain.clone_from(&message.sender_domain);
+        row.size_bytes = message.size_bytes;
+        if message.rcpt_count == Some(1) && outcome == DeliveryOutcome::Deferred {
+            message.only_recipient = Some((row.rcpt_user.clone(), row.rcpt_domain.clone()));
+        }
+    }
+    if let Some(peer) = memory.peer(line.host, line.pid)
+        && *peer.relay == *attempt.relay
+        // A second message goes over the same connection only where the line says so.
+        && (attempt.reused || peer.queue_id.as_deref().is_none_or(|first| first == id))
+    {
+        peer.queue_id.get_or_insert_with(|| id.into());
+        row.tls_version = peer.tls.version.as_ref().to_owned();
+        row.tls_cipher = peer.tls.cipher.as_ref().to_owned();
+        row.tls_trust = peer.trust.as_ref().to_owned();
+    }
+    out.push(row.into());
+    Some(())
+}
+
+/// The next hop's own words: `host … said: 550 …`, `host … refused to talk to me: 421 …`, or the whole text.
+fn reply(response: &str) -> &str {
+    [" said: ", " refused to talk to me: "]
+        .iter()
+        .find_map(|mark| {
+            memchr::memmem::find(response.as_bytes(), mark.as_bytes()).and_then(|at| response.get(at + mark.len()..))
+        })
+        .unwrap_or(response)
+}
+
+/// The queue id that the next hop told: `queued as 4F…` (Postfix and many others), `OK id=1rf…` (Exim),
+/// `2.0.0 3AM… Message accepted for delivery` (Sendmail, OpenSMTPD), `<ann@example.org> HSj… Saved` (Dovecot's LMTP).
+pub fn next_queue_id(response: &str) -> &str {
+    if !response.starts_with('2') {
+        return "";
+    }
+    let word = |text: &str| text.find([' ', ')', ',', ';', '>']).unwrap_or(text.len());
+    for mark in ["ueued as ", "OK id="] {
+        if let Some(at) = memchr::memmem::rfind(response.as_bytes(), mark.as_bytes())
+            && let Some(found) = response.get(at + mark.len()..)
+        {
+            let found = found.trim_start_matches(['<', '(', '"']);
+            return found.get(..word(found)).unwrap_or_default().trim_end_matches(['.', '"']);
+        }
+    }
+    if let Some(before) = response.strip_suffix(" Saved") {
+        return before.rsplit_once("> ").map_or("", |(_, id)| id);
+    }
+    match response.split_once(" Message accepted for delivery") {
+        Some((before, _)) => before
+            .rsplit(' ')
+            .next()
+            .filter(|word| word.bytes().any(|byte| byte.is_ascii_alphabetic()) && !word.contains([':', '@']))
+            .unwrap_or_default(),
+        None => "",
+    }
+}
+
+/// Seconds with fractions, in milliseconds, rounded.
+fn millis(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut ms = whole.parse::<u64>().ok()?.checked_mul(1_000)?;
+    let mut unit = 100;
+    for (place, digit) in fraction.bytes().enumerate() {
+        let digit = u64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
+        match place {
+            0..=2 => ms += digit * unit,
+            3 => ms += u64::from(digit >= 5),
+            _ => {}
+        }
+        unit /= 10;
+    }
+    Some(ms)
+}

@@ -1,0 +1,179 @@
+//! `smtpd`: who connects, logs in, brings mail, is refused, and goes.
+
+use super::state::{Client, Memory, protection, tls};
+use super::{Line, refusal};
+use crate::dialect::text::host_and_address;
+use crate::event::{AuthEvent, Event, Session};
+
+/// Reads a line of `smtpd`: whether it is one of these.
+pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
+    let text = line.text;
+    if let Some(id) = line.id {
+        return match text.strip_prefix("client=") {
+            Some(rest) => {
+                message(line, id, rest, memory, out);
+                true
+            }
+            None => refusal::read(line, memory, out),
+        };
+    }
+    if let Some(rest) = text.strip_prefix("NOQUEUE: ") {
+        // Behind a filter before the queue, the message gets its queue id when the filter gives it back.
+        return rest.starts_with("client=") || refusal::read(&Line { text: rest, ..*line }, memory, out);
+    }
+    if let Some(origin) = text.strip_prefix("connect from ") {
+        let (name, ip) = named(origin);
+        if let Some(client) = memory.client(line.host, line.pid) {
+            *client = Client { ip, name: name.to_owned(), since: Some(line.time), ..Client::default() };
+        }
+        return true;
+    }
+    if let Some(rest) = text.strip_prefix("disconnect from ") {
+        session(line, rest, memory, out);
+        return true;
+    }
+    for (start, end) in [
+        ("lost connection after ", "disconnected"),
+        ("timeout after ", "timeout"),
+        ("too many errors after ", "protocol_error"),
+    ] {
+        if text.starts_with(start) {
+            if let Some(client) = memory.client(line.host, line.pid) {
+                client.end = end;
+            }
+            return true;
+        }
+    }
+    if let Some(rest) = protection(text).and_then(|(_, rest)| rest.strip_prefix("established from ")) {
+        if let Some((_, established)) = after_origin(rest)
+            && let Some(client) = memory.client(line.host, line.pid)
+        {
+            client.tls = tls(established);
+        }
+        return true;
+    }
+    match text.strip_prefix("warning: ") {
+        Some(warning) => failed_login(line, warning, out),
+        None => refusal::read(line, memory, out),
+    }
+}
+
+/// A client as the log names it: `unknown` is not a name.
+pub fn named(origin: &str) -> (&str, Option<crate::event::Address>) {
+    let (name, ip) = host_and_address(origin);
+    (if name == "unknown" { "" } else { name }, ip)
+}
+
+/// Splits `host[192.0.2.1]: rest` and `host[192.0.2.1]:4711: rest`.
+pub fn after_origin(text: &str) -> Option<(&str, &str)> {
+    let close = text.find(']')?;
+    let colon = text.get(close..)?.find(": ")? + close;
+    Some((text.get(..colon)?, text.get(colon + 2..)?))
+}
+
+/// `client=host[ip], sasl_method=PLAIN, sasl_username=ann@example.org`: the beginning of a message.
+fn message(line: &Line<'_>, id: &str, rest: &str, memory: &mut Memory, out: &mut Vec<Event>) {
+    let mut fields = rest.split(", ");
+    let (name, ip) = named(fields.next().unwrap_or_default());
+    let (mut method, mut user) = ("", "");
+    for field in fields {
+        if let Some(value) = field.strip_prefix("sasl_method=") {
+            method = value;
+        } else if let Some(value) = field.strip_prefix("sasl_username=") {
+            user = value;
+        }
+    }
+    let mut protection = None;
+    if let Some(client) = memory.client(line.host, line.pid) {
+        if client.ip != ip {
+            // The log begins within the session, or XCLIENT has changed its client.
+            *client = Client { ip, name: name.to_owned(), ..Client::default() };
+        }
+        protection.clone_from(&client.tls);
+        // One log-in may bring many messages.
+        if !user.is_empty() && client.user != user {
+            user.clone_into(&mut client.user);
+            out.push(
+                AuthEvent {
+                    ts: line.time,
+                    node: line.host.to_owned(),
+                    protocol: line.service().to_owned(),
+                    user: user.to_owned(),
+                    client_ip: ip,
+                    mechanism: method.to_owned(),
+                    result: "ok".to_owned(),
+                    ..AuthEvent::default()
+                }
+                .into(),
+            );
+        }
+    }
+    if let Some(message) = memory.arrival(line.host, id) {
+        message.client_ip = ip;
+        name.clone_into(&mut message.client_name);
+        user.clone_into(&mut message.auth_user);
+        message.tls = protection;
+    }
+}
+
+/// `host[ip] ehlo=1 mail=1 rcpt=0/1 quit=1 commands=3/4`: accepted of all, one number when all were.
+fn session(line: &Line<'_>, rest: &str, memory: &mut Memory, out: &mut Vec<Event>) {
+    let (origin, statistics) = match rest.split_once("] ").or_else(|| rest.split_once(' ')) {
+        Some((origin, statistics)) => (origin, statistics),
+        None => (rest, ""),
+    };
+    let ip = named(origin).1;
+    let client = memory.end_client(line.host, line.pid).filter(|client| client.ip == ip).unwrap_or_default();
+    let mut commands = None;
+    let mut quit = false;
+    for field in statistics.split(' ') {
+        match field.split_once('=') {
+            Some(("commands", value)) => commands = value.rsplit('/').next().unwrap_or_default().parse().ok(),
+            Some(("quit", _)) => quit = true,
+            _ => {}
+        }
+    }
+    out.push(
+        Session {
+            ts: line.time,
+            node: line.host.to_owned(),
+            protocol: line.service().to_owned(),
+            user: client.user,
+            client_ip: ip,
+            duration_ms: client.since.map(|since| line.time.millis_since(since)),
+            commands,
+            end_reason: if quit { "logout" } else { client.end }.to_owned(),
+            ..Session::default()
+        }
+        .into(),
+    );
+}
+
+/// `host[ip]: SASL LOGIN authentication failed: why, sasl_username=ann`
+fn failed_login(line: &Line<'_>, warning: &str, out: &mut Vec<Event>) -> bool {
+    let Some((origin, rest)) = after_origin(warning) else { return false };
+    let Some((mechanism, why)) = rest.strip_prefix("SASL ").and_then(|rest| rest.split_once(" authentication failed"))
+    else {
+        return false;
+    };
+    let why = why.strip_prefix(':').unwrap_or(why).trim_start();
+    let (reason, user) = why
+        .rsplit_once(", sasl_username=")
+        .or_else(|| Some(("", why.strip_prefix("sasl_username=")?)))
+        .unwrap_or((why, ""));
+    out.push(
+        AuthEvent {
+            ts: line.time,
+            node: line.host.to_owned(),
+            protocol: line.service().to_owned(),
+            user: user.to_owned(),
+            client_ip: named(origin).1,
+            mechanism: mechanism.to_owned(),
+            result: "failed".to_owned(),
+            reason: reason.to_owned(),
+            ..AuthEvent::default()
+        }
+        .into(),
+    );
+    true
+}

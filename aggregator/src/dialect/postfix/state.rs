@@ -1,0 +1,199 @@
+//! What is remembered between the lines of a message, a client connection and a delivery agent's connection.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use crate::dialect::recent::Recent;
+use crate::dialect::text::mailbox;
+use crate::event::{Address, Reception, Time};
+
+/// Messages that are remembered: beyond it, the deliveries of the oldest lack what other lines said.
+const MESSAGES: usize = 50_000;
+
+/// Daemons whose connection is remembered, of each kind.
+const CONNECTIONS: usize = 10_000;
+
+/// Recipients of one message whose attempts are counted.
+const COUNTED_RECIPIENTS: usize = 1_000;
+
+/// Everything that is remembered. Keys are hashes: of host and queue id, or of host and process.
+#[derive(Default)]
+pub struct Memory {
+    hasher: RandomState,
+    messages: Recent<Message, MESSAGES, u64>,
+    clients: Recent<Client, CONNECTIONS, u64>,
+    peers: Recent<Peer, CONNECTIONS, u64>,
+}
+
+/// A message in the queue.
+#[derive(Debug, Default)]
+pub struct Message {
+    /// Whether its reception has been told.
+    pub taken: bool,
+    /// Whether its arrival was seen, so that its attempts can be counted.
+    pub from_the_start: bool,
+    /// Its Message-ID.
+    pub message_id: String,
+    /// The reverse-path.
+    pub sender_user: String,
+    /// The reverse-path.
+    pub sender_domain: String,
+    /// Its size.
+    pub size_bytes: Option<u64>,
+    /// Its recipients.
+    pub rcpt_count: Option<u32>,
+    /// Its one recipient, once an attempt named it.
+    pub only_recipient: Option<(String, String)>,
+    /// Who brought it.
+    pub client_ip: Option<Address>,
+    /// Who brought it.
+    pub client_name: String,
+    /// As whom.
+    pub auth_user: String,
+    /// How protected.
+    pub tls: Option<Tls>,
+    attempts: Vec<(u64, u32)>,
+}
+
+/// A protected connection.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// `TLSv1.3`
+    pub version: Box<str>,
+    /// The cipher suite.
+    pub cipher: Box<str>,
+}
+
+/// The client that an `smtpd` process serves.
+#[derive(Debug, Default)]
+pub struct Client {
+    /// Its address.
+    pub ip: Option<Address>,
+    /// Its verified name.
+    pub name: String,
+    /// When it came.
+    pub since: Option<Time>,
+    /// The connection's protection.
+    pub tls: Option<Tls>,
+    /// As whom it logged in.
+    pub user: String,
+    /// How its session ended, when not by QUIT.
+    pub end: &'static str,
+}
+
+/// The next hop that a delivery agent has a protected connection to.
+#[derive(Debug)]
+pub struct Peer {
+    /// As `relay=` names it.
+    pub relay: Box<str>,
+    /// The connection's protection.
+    pub tls: Tls,
+    /// `Trusted`, `Verified` …
+    pub trust: Box<str>,
+    /// The first message that was sent over it.
+    pub queue_id: Option<Box<str>>,
+}
+
+impl Memory {
+    /// The message of this queue id; a new one if it is not known.
+    pub fn message(&mut self, host: &str, id: &str) -> Option<&mut Message> {
+        self.messages.entry(self.hasher.hash_one((host, id)))
+    }
+
+    /// A message that is beginning: a queue id may come again when its message is gone.
+    pub fn arrival(&mut self, host: &str, id: &str) -> Option<&mut Message> {
+        let message = self.message(host, id)?;
+        *message = Message { from_the_start: true, ..Message::default() };
+        Some(message)
+    }
+
+    /// The message of this queue id, if it is known.
+    pub fn known_message(&mut self, host: &str, id: &str) -> Option<&mut Message> {
+        self.messages.get_mut(&self.hasher.hash_one((host, id)))
+    }
+
+    /// Forgets a message that has left the queue.
+    pub fn forget(&mut self, host: &str, id: &str) {
+        self.messages.remove(&self.hasher.hash_one((host, id)));
+    }
+
+    /// The client of this process; an empty one if it is not known.
+    pub fn client(&mut self, host: &str, pid: u32) -> Option<&mut Client> {
+        self.clients.entry(self.hasher.hash_one((host, pid)))
+    }
+
+    /// Takes out the client of this process.
+    pub fn end_client(&mut self, host: &str, pid: u32) -> Option<Client> {
+        self.clients.remove(&self.hasher.hash_one((host, pid)))
+    }
+
+    /// The protected connection of this delivery agent.
+    pub fn peer(&mut self, host: &str, pid: u32) -> Option<&mut Peer> {
+        self.peers.get_mut(&self.hasher.hash_one((host, pid)))
+    }
+
+    /// A delivery agent has, or has no longer, a protected connection.
+    pub fn set_peer(&mut self, host: &str, pid: u32, peer: Option<Peer>) {
+        let key = self.hasher.hash_one((host, pid));
+        match peer {
+            Some(peer) => self.peers.insert(key, peer),
+            None => drop(self.peers.remove(&key)),
+        }
+    }
+
+    /// The number of this attempt for a recipient; `None` when the message's earlier attempts are not known.
+    pub fn count_attempt(&mut self, host: &str, id: &str, recipient: &str) -> Option<u32> {
+        let recipient = self.hasher.hash_one(recipient);
+        let message = self.known_message(host, id).filter(|message| message.from_the_start)?;
+        if let Some((_, count)) = message.attempts.iter_mut().find(|(known, _)| *known == recipient) {
+            *count += 1;
+            return Some(*count);
+        }
+        if message.attempts.len() >= COUNTED_RECIPIENTS {
+            return None;
+        }
+        message.attempts.push((recipient, 1));
+        Some(1)
+    }
+}
+
+impl Message {
+    /// Sets the reverse-path.
+    pub fn sender(&mut self, address: &str) {
+        let (user, domain) = mailbox(address);
+        user.clone_into(&mut self.sender_user);
+        self.sender_domain = domain;
+    }
+
+    /// Fills in what the line of a reception did not say.
+    pub fn fill(&self, row: &mut Reception) {
+        row.message_id.clone_from(&self.message_id);
+        row.auth_user.clone_from(&self.auth_user);
+        if row.client_ip.is_none() && row.client_name.is_empty() {
+            row.client_ip = self.client_ip;
+            row.client_name.clone_from(&self.client_name);
+        }
+        if row.sender_user.is_empty() && row.sender_domain.is_empty() {
+            row.sender_user.clone_from(&self.sender_user);
+            row.sender_domain.clone_from(&self.sender_domain);
+        }
+        if let Some(tls) = &self.tls {
+            row.tls_version = tls.version.as_ref().to_owned();
+            row.tls_cipher = tls.cipher.as_ref().to_owned();
+        }
+    }
+}
+
+/// `Trusted TLS connection established to …`: how far the peer's certificate is trusted, and what follows `connection`.
+pub fn protection(text: &str) -> Option<(&str, &str)> {
+    let (trust, rest) = text.split_once(' ')?;
+    let rest = rest.strip_prefix("TLS connection ")?;
+    matches!(trust, "Anonymous" | "Untrusted" | "Trusted" | "Verified").then_some((trust, rest))
+}
+
+/// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) …`
+pub fn tls(text: &str) -> Option<Tls> {
+    let (version, rest) = text.split_once(" with cipher ")?;
+    let cipher = rest.split(' ').next().unwrap_or_default();
+    Some(Tls { version: version.into(), cipher: cipher.into() })
+}

@@ -1,0 +1,297 @@
+//! The command line: every command, its options, its help.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::place::Place;
+
+/// Audits the uptime and deliverability of mail systems, heals them, and brings one of its own.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true, max_term_width = 110)]
+pub struct Cli {
+    /// Say more of what is being done
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything on this machine: mail, three watchers, events, pages
+    #[command(
+        after_help = "Examples:\n  varde up\n  varde up --dir /srv/varde --port-offset 1000\n  varde up --clickhouse http://clickhouse.example.net:8123"
+    )]
+    Up(Place),
+    /// Write a commented configuration, certificates, secrets and accounts
+    #[command(after_help = "Example:\n  varde init --dir /srv/varde")]
+    Init(Place),
+    /// Say every fault of a configuration, with line and key
+    #[command(
+        after_help = "Examples:\n  varde check-config --config /srv/varde/varde.toml\n  varde check-config --dir varde-data --json"
+    )]
+    CheckConfig(CheckConfig),
+    /// The mail system, or one service of it
+    #[command(after_help = "Example:\n  varde mail --service imap --dir /srv/varde")]
+    Mail(Mail),
+    /// The agent on a mail host: evidence, restarts, samples
+    Node(Place),
+    /// A watcher: probes, judges, pages, from one region
+    #[command(after_help = "Example:\n  varde watch --name no-oslo --dir /srv/varde")]
+    Watch(Watch),
+    /// Take event batches in and write them to ClickHouse
+    Aggregate(Place),
+    /// The embedded ClickHouse engine, with its HTTP interface
+    Clickhouse(Place),
+    /// The operator's dashboard and the public uptime page
+    Web(Place),
+    /// The local pager inbox of `varde up`
+    #[command(hide = true)]
+    Pager(Place),
+    /// Run the checks now and print what they saw
+    #[command(
+        after_help = "Examples:\n  varde probe\n  varde probe --check imap --json\n\nExit code: 0 when every check succeeded, 1 when one failed."
+    )]
+    Probe(Probe),
+    /// Ask ClickHouse in SQL, read-only and bounded
+    #[command(
+        after_help = "Examples:\n  varde sql \"select count() from probe_runs\"\n  varde sql --format JSONEachRow \"select * from incidents final\"\n  echo 'select 1' | varde sql"
+    )]
+    Sql(Sql),
+    /// Run one of the SQL reports, or list them
+    #[command(
+        after_help = "Examples:\n  varde report\n  varde report deliverability --since 7d\n  varde report uptime --since 30d --format csv"
+    )]
+    Report(Report),
+    /// Verdicts and availability of a recorded timeline
+    #[command(after_help = VERDICT_HELP)]
+    Verdict(Verdict),
+    /// Read a mail log: one JSON object an event
+    #[command(
+        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
+    )]
+    Parse(Parse),
+    /// The engine of `varde clickhouse`
+    Engine(Engine),
+    /// Page the engineers
+    #[command(after_help = "Example:\n  varde page --test")]
+    Page(Page),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  varde completions bash > /etc/bash_completion.d/varde")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+const VERDICT_HELP: &str = "Input, a JSON object a line, in any order:\n  \
+{\"ts\":\"2026-11-22T10:00:00Z\",\"target\":\"example\",\"service\":\"imap\",\"vantage\":\"us-east\",\"outcome\":\"ok\"}\n\
+Availability is a percentage, rounded down to three decimals; null below 95 % coverage.\n\n\
+Example:\n  varde verdict --file observations.ndjson --watchers us-east,no-oslo,au-sydney --interval 900 --grace 300 \\\n    \
+--from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --maintenance 2026-11-09T02:00:00Z/2026-11-09T04:00:00Z";
+
+/// `varde check-config`
+#[derive(Debug, Args)]
+pub struct CheckConfig {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// Print the faults as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `varde mail`
+#[derive(Debug, Args)]
+pub struct Mail {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// One service alone: mx, submission, queue, imap, pop3, web (default: all of them in one process)
+    #[arg(long)]
+    pub service: Option<mail::Service>,
+}
+
+/// `varde watch`
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// The watcher's name in the configuration
+    #[arg(long)]
+    pub name: String,
+}
+
+/// `varde probe`
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// Only this target
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Only this check
+    #[arg(long)]
+    pub check: Option<String>,
+    /// Print the observations as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `varde sql`
+#[derive(Debug, Args)]
+pub struct Sql {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// The statement; standard input when it is not given
+    pub statement: Option<String>,
+    /// A ClickHouse output format (default: a table at a terminal, tab-separated otherwise)
+    #[arg(long)]
+    pub format: Option<String>,
+    /// The same as --format JSONEachRow
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+}
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Table,
+    /// For spreadsheets
+    Csv,
+    /// For scripts
+    Json,
+    /// For a mail or a page
+    Html,
+}
+
+/// `varde report`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// The report; without it, the list of all
+    pub name: Option<String>,
+    /// From when on: 90m, 24h, 7d
+    #[arg(long, default_value = "7d")]
+    pub since: String,
+    /// A parameter of the report; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parameter)]
+    pub param: Vec<(String, String)>,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: ReportFormat,
+}
+
+/// `varde parse`.
+#[derive(Debug, Args)]
+pub struct Parse {
+    /// Whose log it is; `mail` is a syslog file of several programs
+    #[arg(long, default_value = "mail", value_name = "NAME", value_parser = dialect)]
+    pub dialect: &'static aggregator::dialect::Entry,
+    /// The log; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print the lines that are not recognised too
+    #[arg(long)]
+    pub all: bool,
+    /// When the log was last written: it gives the year to times without one (RFC 3339) [default: the file's time]
+    #[arg(long, value_name = "TIME")]
+    pub year_of: Option<DateTime<Utc>>,
+    /// The zone of times without one
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: chrono_tz::Tz,
+}
+
+fn dialect(name: &str) -> Result<&'static aggregator::dialect::Entry, String> {
+    aggregator::dialect::find(name).ok_or_else(|| {
+        let names: Vec<_> = aggregator::dialect::DIALECTS.iter().map(|entry| entry.name).collect();
+        ["it is one of ", &names.join(", ")].concat()
+    })
+}
+
+/// `varde verdict`
+#[derive(Debug, Args)]
+pub struct Verdict {
+    /// The observations; - for standard input
+    #[arg(long)]
+    pub file: PathBuf,
+    /// The assigned watchers
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub watchers: Vec<String>,
+    /// Seconds between two observations of a watcher
+    #[arg(long)]
+    pub interval: u64,
+    /// Seconds after which a late observation no longer votes
+    #[arg(long)]
+    pub grace: u64,
+    /// The begin of the window (RFC 3339)
+    #[arg(long)]
+    pub from: DateTime<Utc>,
+    /// The end of the window (RFC 3339)
+    #[arg(long)]
+    pub to: DateTime<Utc>,
+    /// Announced maintenance
+    #[arg(long, value_name = "FROM/TO", num_args = 1.., value_parser = window)]
+    pub maintenance: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `varde engine`
+#[derive(Debug, Args)]
+pub struct Engine {
+    /// What to do with it
+    #[command(subcommand)]
+    pub command: EngineCommand,
+}
+
+/// `varde engine …`
+#[derive(Debug, Subcommand)]
+pub enum EngineCommand {
+    /// Get the engine, unless it is here: by npm, or from its project's releases
+    Fetch,
+}
+
+/// `varde page`
+#[derive(Debug, Args)]
+pub struct Page {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// Send every engineer a test page over every channel
+    #[arg(long, required = true)]
+    pub test: bool,
+}
+
+fn window(text: &str) -> Result<(DateTime<Utc>, DateTime<Utc>), String> {
+    let (from, to) = text.split_once('/').ok_or("is FROM/TO, two RFC 3339 times with a slash between them")?;
+    let time = |text: &str| text.parse::<DateTime<Utc>>().map_err(|error| format!("\"{text}\": {error}"));
+    let (from, to) = (time(from)?, time(to)?);
+    if from < to { Ok((from, to)) } else { Err("ends before it begins".to_owned()) }
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("is NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -1,0 +1,15 @@
+//! `varde aggregate`.
+
+use std::process::ExitCode;
+
+use crate::place::Place;
+use crate::{roles, stop};
+
+/// Takes batches in until a signal.
+pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
+    let config = place.load()?;
+    let stop = stop::on_signal_or_orphaned(place.supervised);
+    let clickhouse = roles::full_clickhouse(&config)?;
+    aggregator::intake::serve(&config.events.aggregate, clickhouse, stop).await?;
+    Ok(ExitCode::SUCCESS)
+}

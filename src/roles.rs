@@ -1,0 +1,67 @@
+//! What several roles need to start: shipping of their events, ClickHouse clients, keys.
+
+use std::collections::BTreeMap;
+
+use aggregator::clickhouse::Client;
+use aggregator::emit::Emitter;
+use aggregator::ship::{self, Shipping};
+use anyhow::Context;
+use probes::keys::PublicKey;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// Starts the spool and the shipping of one process's events.
+///
+/// # Errors
+/// The spool's folder cannot be used.
+pub async fn emitter(
+    config: &Config,
+    shipper: &str,
+    stop: CancellationToken,
+) -> anyhow::Result<(Emitter, JoinHandle<()>)> {
+    let shipping = Shipping {
+        dir: config.path("spool"),
+        shipper: format!("{}.{shipper}", config.node.name),
+        tenant: config.site.tenant.clone(),
+        node: shipper.strip_prefix("watch-").unwrap_or(&config.node.name).to_owned(),
+        intake: format!("http://{}", config.events.aggregate.listen),
+        key: config.secret(&config.events.aggregate.key_file)?,
+        max_bytes: config.events.aggregate.spool_max_bytes,
+    };
+    ship::start(shipping, stop).await.with_context(|| format!("the events of {shipper} cannot be spooled"))
+}
+
+/// ClickHouse as the aggregator uses it: every right.
+///
+/// # Errors
+/// The password's file cannot be read.
+pub fn full_clickhouse(config: &Config) -> anyhow::Result<Client> {
+    let clickhouse = &config.events.clickhouse;
+    Ok(Client::new(&clickhouse_url(config), &clickhouse.user, &config.secret(&clickhouse.password_file)?)?)
+}
+
+/// ClickHouse as operators and pages use it: read-only and bounded.
+///
+/// # Errors
+/// The password's file cannot be read.
+pub fn operator_clickhouse(config: &Config) -> anyhow::Result<Client> {
+    let clickhouse = &config.events.clickhouse;
+    Ok(Client::new(&clickhouse_url(config), &clickhouse.sql_user, &config.secret(&clickhouse.sql_password_file)?)?)
+}
+
+fn clickhouse_url(config: &Config) -> String {
+    config.events.clickhouse.url.clone().unwrap_or_else(|| format!("http://{}", config.events.clickhouse.listen))
+}
+
+/// The watchers' public keys, by name.
+///
+/// # Errors
+/// Names the key's file.
+pub fn watcher_keys(config: &Config) -> anyhow::Result<BTreeMap<String, PublicKey>> {
+    let watchers = config.probes.watch.watcher.iter();
+    watchers
+        .map(|watcher| Ok((watcher.name.clone(), PublicKey::read(&config.path(&watcher.public_key_file))?)))
+        .collect()
+}
