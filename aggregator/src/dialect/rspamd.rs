@@ -66,9 +66,8 @@ fn read_text(time: Time, host: &str, text: &str, out: &mut Vec<Event>) -> Readin
             None => Reading::Unrecognised,
         };
     }
-    // `<ed2abb>; module; function: text`, without the tag in some versions.
-    let tagged = text.starts_with('<') || text.split_once("; ").is_some_and(|(module, _)| !module.contains(' '));
-    if tagged { Reading::Recognised } else { Reading::Unrecognised }
+    // Whatever else rspamd says, it says of itself.
+    Reading::Recognised
 }
 
 /// `id: <…>, qid: <…>, ip: …, user: …, from: <…>, (default: F (no action): [1.2/15.0] [SYMBOL(1.0){option;},…]), len: …`
@@ -187,6 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn a_custom_format_is_kept_as_not_recognised() {
+        let line = "2026-11-22 10:16:48 #1(normal) <a>; task; rspamd_task_write_log: message <x> scored 1.0";
+        assert_eq!(read(line), (Reading::Unrecognised, Vec::new()));
+    }
+
+    #[test]
+    fn the_checks_that_could_not_be_made_are_told_from_those_that_failed() {
+        let (_, events) = read(
+            "2026-11-22 12:03:50 #22144(normal) <645e59>; task; rspamd_task_write_log: id: <m1@example.org>, ip: 192.0.2.8, (default: S (no action): [3.50/15.00] [RDNS_NONE(1.00){},DMARC_DNSFAIL(0.00){example.org : query timed out;},R_DKIM_NA(0.00){},R_SPF_NA(0.00){No domain;}]), len: 169, time: 607.839ms, dns req: 11, digest: <4475d094>, mime_rcpts: <bob@example.net>",
+        );
+        assert_eq!(
+            events,
+            [
+                r#"{"table":"receptions","ts":"2026-11-22T12:03:50.000000Z","mta":"rspamd","message_id":"m1@example.org","client_ip":"192.0.2.8","size_bytes":169,"verdict":"accepted","spf":"none","dkim":"none","dmarc":"temperror","spam_score":3.5,"spam_symbols":{"DMARC_DNSFAIL":0.0,"RDNS_NONE":1.0,"R_DKIM_NA":0.0,"R_SPF_NA":0.0}}"#
+            ]
+        );
+    }
+
+    #[test]
     fn every_action_has_its_verdict() {
         for (action, expected) in [
             ("no action", "accepted"),
@@ -208,6 +226,7 @@ mod tests {
         for line in [
             "2026-11-22 10:16:48 #38(normal) <73b3a9>; task; rspamd_message_parse: loaded message; id: <x>; queue-id: <4F>; size: 1; checksum: <y>",
             "2026-11-22 10:16:48 #1(main) <h7cmcx>; main; rspamd_main: rspamd 3.4 is starting now, build id: release",
+            "2026-11-22 10:16:48 #22144(normal) rspamd_worker_hyperscan_ready: loading hyperscan expressions",
             "Nov 22 10:16:48 mx rspamd[1]: <8ae27d>; lua; dmarc.lua:411: skip DMARC checks",
         ] {
             assert_eq!(read(line), (Reading::Recognised, Vec::new()), "{line}");
