@@ -260,6 +260,20 @@ fn json<'a>(line: &'a str, clock: &Clock) -> Option<Head<'a>> {
     })
 }
 
+/// The line that Docker's JSON log wraps, without its line end, and when Docker saw it: for programs whose own lines do
+/// not begin as a syslog's do.
+pub fn unwrapped(line: &str) -> Option<(Time, Cow<'_, str>)> {
+    if !line.starts_with("{\"") {
+        return None;
+    }
+    let entry: Entry<'_> = serde_json::from_str(line).ok()?;
+    let text = match entry.log? {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim_end_matches(['\n', '\r'])),
+        Cow::Owned(text) => Cow::Owned(text.trim_end_matches(['\n', '\r']).to_owned()),
+    };
+    Some((entry.time?.parse().ok()?, text))
+}
+
 fn number(text: &str) -> Option<u32> {
     text.bytes().try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
 }

@@ -51,6 +51,23 @@ pub fn host_and_address(text: &str) -> (&str, Option<Address>) {
     (host.trim_end(), inside.parse().ok())
 }
 
+/// The queue id that the other side gave a message, as far as its reply names one: `250 2.0.0 Ok: queued as 4F0A`
+/// (Postfix), `250 OK id=1rf…` (Exim), `250 OK ids=1d98…` (KumoMTA), `250 2.0.0: 4f0a Message accepted for delivery`
+/// (OpenSMTPD, Sendmail), `250 2.0.0 <ann@example.org> HSj… Saved` (Dovecot's LMTP).
+pub fn queued_as(reply: &str) -> &str {
+    const BEFORE: [&str; 3] = ["queued as ", "OK id=", "OK ids="];
+    if let Some((_, after)) = BEFORE.iter().find_map(|mark| reply.split_once(mark)) {
+        return after.split([' ', '"', ';', '.', ',', ')']).next().unwrap_or_default();
+    }
+    if let Some(before) = reply.strip_suffix(" Saved") {
+        return before.rsplit_once("> ").map_or("", |(_, id)| id);
+    }
+    match reply.split_once(" Message accepted for delivery") {
+        Some((before, _)) => before.rsplit(' ').next().filter(|id| reply_codes(id) == (None, "")).unwrap_or_default(),
+        None => "",
+    }
+}
+
 /// `1d2h3m4s`, `4.25s`, `0s` in milliseconds.
 pub fn duration_ms(text: &str) -> Option<u64> {
     let mut total = 0.0_f64;
@@ -116,6 +133,20 @@ mod tests {
         assert_eq!(host_and_address("mx.example.org[192.0.2.1]:25"), ("mx.example.org", "192.0.2.1".parse().ok()));
         assert_eq!(host_and_address("(ann) [IPv6:2001:db8::1]"), ("(ann)", "2001:db8::1".parse().ok()));
         assert_eq!(host_and_address("none"), ("none", None));
+    }
+
+    #[test]
+    fn the_next_queue_id_is_the_one_that_the_reply_names() {
+        for (reply, id) in [
+            ("250 2.0.0 Ok: queued as 4F0A", "4F0A"),
+            ("250 OK id=1rfXYZ-0001Ab-2C", "1rfXYZ-0001Ab-2C"),
+            ("250 2.0.0: 3d4c4a42 Message accepted for delivery", "3d4c4a42"),
+            ("250 2.0.0 Message accepted for delivery", ""),
+            ("250 2.0.0 <ann@example.org> HSjAIbBx Saved", "HSjAIbBx"),
+            ("250 OK", ""),
+        ] {
+            assert_eq!(queued_as(reply), id, "{reply}");
+        }
     }
 
     #[test]
