@@ -96,20 +96,16 @@ impl Postfix {
     }
 }
 
-/// Takes a queue id off the front: hexadecimal in capitals, or the long form, which has no vowels.
+/// Takes a queue id off the front. Postfix writes hexadecimal in capitals, or a long form in base 52; a log whose ids
+/// were made anonymous has others. What they have in common: letters and digits, and a digit among them.
 fn queue_id(text: &str) -> (Option<&str>, &str) {
     let Some(end) = text.as_bytes().iter().take(26).position(|byte| *byte == b':') else { return (None, text) };
     let (word, rest) = text.split_at(end);
     let Some(rest) = rest.strip_prefix(": ") else { return (None, text) };
     let bytes = word.as_bytes();
-    let short = bytes.len() >= 6 && bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
-    let long = || {
-        let vowel = |byte: &u8| matches!(byte.to_ascii_uppercase(), b'A' | b'E' | b'I' | b'O' | b'U');
-        bytes.len() >= 10
-            && bytes.first().is_some_and(u8::is_ascii_digit)
-            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() && !vowel(byte))
-    };
-    if short || long() { (Some(word), rest) } else { (None, text) }
+    let hexadecimal = bytes.len() >= 6 && bytes.iter().all(|byte| matches!(byte, b'A'..=b'F'));
+    let mixed = bytes.len() >= 4 && bytes.iter().all(u8::is_ascii_alphanumeric) && bytes.iter().any(u8::is_ascii_digit);
+    if hexadecimal || mixed { (Some(word), rest) } else { (None, text) }
 }
 
 /// `cleanup`: the Message-ID, and what header, body and milter checks decided.
