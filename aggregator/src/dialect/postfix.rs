@@ -14,7 +14,7 @@ use memchr::memmem;
 
 use self::state::Memory;
 use super::clock::Clock;
-use super::text::{Marks, mailbox};
+use super::text::{Marks, cut, cut_at, mailbox};
 use super::{Dialect, Entry, Reading, head};
 use crate::event::{Delivery, DeliveryOutcome, Event, Reception, Time};
 
@@ -67,7 +67,7 @@ impl Dialect for Postfix {
             time: head.time,
             host: &head.host,
             agent,
-            submission: instance.contains("submission") || instance.contains("smtps"),
+            submission: instance != "postfix" && (instance.contains("submission") || instance.contains("smtps")),
             pid: head.pid.unwrap_or_default(),
             id,
             text,
@@ -147,7 +147,8 @@ fn queue_manager(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> 
     let Some(rest) = line.text.strip_prefix("from=<") else {
         return line.text.starts_with("skipped, still being delivered");
     };
-    let Some((sender, fields)) = rest.split_once(">, ") else { return false };
+    let Some((sender, fields)) = cut_at(rest, b">,") else { return false };
+    let fields = fields.trim_start();
     if let Some(status) = fields.strip_prefix("status=") {
         if !(status.starts_with("expired") || status.starts_with("force-expired")) {
             return false;
@@ -175,11 +176,11 @@ fn queue_manager(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> 
         return true;
     }
     let (mut size, mut recipients) = (None, None);
-    for field in fields.split(", ") {
+    for field in fields.split(',').map(str::trim_start) {
         if let Some(value) = field.strip_prefix("size=") {
             size = value.parse().ok();
         } else if let Some(value) = field.strip_prefix("nrcpt=") {
-            recipients = value.split(' ').next().unwrap_or_default().parse().ok();
+            recipients = cut(value, b' ').map_or(value, |(count, _)| count).parse().ok();
         }
     }
     let Some(message) = memory.message(line.host, id) else { return true };
