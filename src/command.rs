@@ -5,6 +5,7 @@ mod check_config;
 mod clickhouse;
 mod completions;
 pub mod engine;
+mod import;
 mod init;
 mod mail;
 mod node;
@@ -13,6 +14,7 @@ mod pager;
 mod probe;
 mod report;
 mod sql;
+mod trace;
 mod up;
 mod verdict;
 mod watch;
@@ -41,6 +43,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Probe(args) => wait(probe::run(&args)),
         Command::Sql(args) => wait(sql::run(&args)),
         Command::Report(args) => wait(report::run(&args)),
+        Command::Import(args) => wait(import::run(&args)),
+        Command::Trace(args) => wait(trace::run(&args)),
         Command::Verdict(args) => verdict::run(&args),
         Command::Engine(args) => wait(engine::run(&args)),
         Command::Page(args) => wait(page::run(&args)),

@@ -190,12 +190,12 @@ impl Config {
         self.mail.resolve_paths(&dir);
         self.probes.resolve_paths(&dir);
         self.alerts.resolve(&dir);
+        self.node.resolve(&dir);
         let (aggregate, clickhouse) = (&mut self.events.aggregate, &mut self.events.clickhouse);
         for path in [
             &mut aggregate.key_file,
             &mut clickhouse.password_file,
             &mut clickhouse.sql_password_file,
-            &mut self.node.key_file,
             &mut self.node.public_key_file,
             &mut self.web.operators_file,
             &mut self.web.session_key_file,
@@ -219,6 +219,7 @@ impl Config {
                 .collect(),
         };
         document.semantic("", self.alerts.check(&watched));
+        document.semantic("node", self.node.check());
         document.semantic("web", self.web.check());
         for (index, unit) in self.alerts.unit.iter().enumerate() {
             if !self.node.allow_restart.contains(&unit.unit) {
