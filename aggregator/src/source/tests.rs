@@ -250,17 +250,16 @@ fn a_log_in_the_wrong_dialect_is_refused_and_says_what_it_looks_like() {
     world.put("log", &"Nov 22 10:00:00 mx postfix/qmgr[1]: 4F0000000A: removed\n".repeat(20));
     world.put("noise", "what\nis this\n");
     fs::write(world.path("old.xz"), b"\xfd7zXZ\0rest").unwrap();
-    let (done, _) = world.import(&["log", "noise", "old.xz", "missing"]);
-    let messages: Vec<&str> = done
-        .iter()
-        .map(|done| match &done.state {
-            State::Failed { message } => message.as_str(),
-            other => panic!("{other:?}"),
-        })
-        .collect::<Vec<_>>();
-    assert_eq!(messages[0], "looks like postfix, not like exim; try --dialect postfix");
-    assert!(messages.iter().any(|message| message.contains("xz -dc FILE")), "{messages:?}");
-    assert!(messages.iter().any(|message| message.contains("No such file")), "{messages:?}");
+    let failure = |done: &[Done]| match states(done)[..] {
+        [State::Failed { message }] => message.clone(),
+        ref other => panic!("{other:?}"),
+    };
+    let said = failure(&world.import(&["log"]).0);
+    assert_eq!(said, "looks like postfix, not like exim; try --dialect postfix");
+    let said = failure(&world.import_with(&["noise"], Options { dialect: None, ..World::options() }).0);
+    assert!(said.starts_with("looks like no dialect that is known; name one with --dialect: postfix, "), "{said}");
+    assert!(failure(&world.import(&["old.xz"]).0).contains("xz -dc FILE | varde import -"));
+    assert!(failure(&world.import(&["missing"]).0).contains("No such file"));
 }
 
 #[test]

@@ -167,14 +167,24 @@ impl Log {
     }
 
     fn read_renamed(&mut self, desk: &mut Desk, now: Time) -> io::Result<Look> {
-        for renamed in &mut self.renamed {
+        for at in 0..self.renamed.len() {
+            let Some(renamed) = self.renamed.get_mut(at) else { break };
             while !desk.is_full() {
-                if renamed.tap.fill()? == 0 {
-                    break;
+                match renamed.tap.fill_live(&desk.origins)? {
+                    Some(0) => break,
+                    Some(_) => {
+                        renamed.quiet_since = now;
+                        self.reader.set_reference(now);
+                        desk.take(&mut renamed.tap, &mut self.reader, false, now);
+                    }
+                    // It was truncated before it was renamed: what it is now, and its copy, are found beside it.
+                    None => {
+                        renamed.tap.mark(&mut desk.origins, now);
+                        self.renamed.remove(at);
+                        self.caught_up = false;
+                        return Ok(Look::More);
+                    }
                 }
-                renamed.quiet_since = now;
-                self.reader.set_reference(now);
-                desk.take(&mut renamed.tap, &mut self.reader, false, now);
             }
         }
         if desk.is_full() {
