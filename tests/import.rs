@@ -76,6 +76,15 @@ fn an_import_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() 
     let steps: Value = serde_json::from_slice(&output.stdout).unwrap();
     let kinds: Vec<_> = steps.as_array().unwrap().iter().map(|step| step["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["reception", "delivery"], "{steps:#}");
+    let output = suite.varde(&["trace", steps[0]["queue_id"].as_str().unwrap()]);
+    let page = String::from_utf8(output.stdout).unwrap();
+    for said in [
+        "Message-ID m1234@example.org",
+        "taken in from mail.example.org [192.0.2.1]",
+        "delivered to bob@d2.example.net",
+    ] {
+        assert!(page.contains(said), "{said} is not in\n{page}");
+    }
     let output = suite.varde(&["trace", "no-such-message"]);
     assert_eq!(output.status.code(), Some(1));
 }

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use crate::dialect;
 
 /// Events in a batch before it is sealed: bounds what a reader holds in memory.
-pub const BATCH_EVENTS: usize = 16_384;
+pub const BATCH_EVENTS: usize = 8_192;
 /// Octets of log in a batch before it is sealed.
 pub const BATCH_BYTES: u64 = 4 << 20;
 /// What a spool must have left before another batch is sealed; a reader waits rather than see its oldest batch go.

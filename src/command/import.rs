@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use aggregator::dialect;
 use aggregator::event::Time;
 use aggregator::ship::{Sender, Shipping, Stuck};
+use aggregator::source::BATCH_ROOM;
 use aggregator::source::import::{Done, Import, Options, Progress, State};
 use aggregator::spool::Shelf;
 use aggregator::summary::Figures;
@@ -59,7 +60,8 @@ pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
     let (files, figures) = read(import, args.file.clone(), &shipping, !args.json, &stop).await?;
     let shipped = match stop.is_cancelled() {
         false => ship(&shipping, &shelf).await,
-        true => Err(anyhow::anyhow!("stopped by a signal")),
+        true if shelf.has_room_for(BATCH_ROOM) => Err(anyhow::anyhow!("stopped by a signal")),
+        true => Err(anyhow::anyhow!("the spool is full (aggregate.spool_max_bytes) and the intake takes nothing")),
     };
     let seconds = began.elapsed().as_secs_f64();
     let report = Report {
@@ -99,7 +101,7 @@ async fn read(
     draw: bool,
     stop: &CancellationToken,
 ) -> anyhow::Result<(Vec<Done>, Figures)> {
-    let read = CancellationToken::new();
+    let never = CancellationToken::new();
     let (shelf, progress) = (import.shelf(), import.progress());
     let bar = bar(draw);
     let (total, stopped) = (bar.clone(), stop.clone());
@@ -136,15 +138,12 @@ async fn read(
     let full = async {
         wait_while_full_and_stuck(&shelf).await;
         stop.cancel();
+        std::future::pending().await
     };
     let figures = tokio::select! {
-        figures = watched => { read.cancel(); figures }
-        () = sender.run(&read) => Err(anyhow::anyhow!("shipping ended before reading")),
-        () = full => Err(anyhow::anyhow!(
-            "the spool {} is full (aggregate.spool_max_bytes) and the intake {} takes nothing; start the suite, then \
-             import again: nothing is read twice",
-            shipping.dir.display(), shipping.intake
-        )),
+        figures = watched => figures,
+        () = sender.run(&never) => Err(anyhow::anyhow!("shipping ended before reading")),
+        () = full => Err(anyhow::anyhow!("reading was given up")),
     };
     bar.finish_and_clear();
     figures
@@ -155,7 +154,7 @@ async fn wait_while_full_and_stuck(shelf: &Shelf) {
     let (mut oldest, mut since) = (shelf.oldest(), Instant::now());
     loop {
         tokio::time::sleep(RETRY).await;
-        if shelf.has_room_for(aggregator::source::BATCH_ROOM) || shelf.oldest() != oldest {
+        if shelf.has_room_for(BATCH_ROOM) || shelf.oldest() != oldest {
             (oldest, since) = (shelf.oldest(), Instant::now());
         } else if since.elapsed() > PATIENCE {
             return;

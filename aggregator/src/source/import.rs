@@ -273,11 +273,13 @@ impl Import {
                     break;
                 }
                 Ok(_) => {
-                    let before = tap.lines.position();
                     while let Some(line) = tap.lines.next() {
                         self.line(reader, &mut tap.place, line);
+                        if self.events.len() >= BATCH_EVENTS || self.pending_bytes >= BATCH_BYTES {
+                            tap.mark(&mut self.origins, self.now);
+                            self.seal(stop)?;
+                        }
                     }
-                    self.pending_bytes += tap.lines.position() - before;
                 }
                 Err(why) => {
                     failed = Some(why);
@@ -285,10 +287,6 @@ impl Import {
                 }
             }
             self.progress.lines.store(self.summary.lines, Ordering::Relaxed);
-            if self.events.len() >= BATCH_EVENTS || self.pending_bytes >= BATCH_BYTES {
-                tap.mark(&mut self.origins, self.now);
-                self.seal(stop)?;
-            }
         }
         tap.mark(&mut self.origins, self.now);
         self.unsealed = true;
@@ -298,6 +296,7 @@ impl Import {
     fn line(&mut self, reader: &mut Reader, place: &mut super::scribe::Place, line: super::lines::Line<'_>) {
         let before = self.events.len();
         let reading = self.scribe.line(reader, place, line, &mut self.events);
+        self.pending_bytes += line.bytes.len() as u64;
         self.summary.line(line.bytes, reading == Reading::Recognised);
         for event in self.events.iter().skip(before) {
             self.summary.event(event);
