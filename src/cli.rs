@@ -78,6 +78,11 @@ pub enum Command {
     /// Verdicts and availability of a recorded timeline
     #[command(after_help = VERDICT_HELP)]
     Verdict(Verdict),
+    /// Read a mail log: one JSON object an event
+    #[command(
+        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
+    )]
+    Parse(Parse),
     /// The engine of `varde clickhouse`
     Engine(Engine),
     /// Page the engineers
@@ -210,8 +215,8 @@ pub struct Import {
     #[arg(value_name = "FILE")]
     pub file: Vec<PathBuf>,
     /// What wrote them (default: guessed for each)
-    #[arg(long, value_name = "NAME")]
-    pub dialect: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = dialect)]
+    pub dialect: Option<&'static aggregator::dialect::Entry>,
     /// The zone of times that do not say
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub time_zone: chrono_tz::Tz,
@@ -237,6 +242,33 @@ pub struct Trace {
     /// Print the steps as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `varde parse`.
+#[derive(Debug, Args)]
+pub struct Parse {
+    /// Whose log it is; `mail` is a syslog file of several programs
+    #[arg(long, default_value = "mail", value_name = "NAME", value_parser = dialect)]
+    pub dialect: &'static aggregator::dialect::Entry,
+    /// The log; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Print the lines that are not recognised too
+    #[arg(long)]
+    pub all: bool,
+    /// When the log was last written: it gives the year to times without one (RFC 3339) [default: the file's time]
+    #[arg(long, value_name = "TIME")]
+    pub year_of: Option<DateTime<Utc>>,
+    /// The zone of times without one
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: chrono_tz::Tz,
+}
+
+fn dialect(name: &str) -> Result<&'static aggregator::dialect::Entry, String> {
+    aggregator::dialect::find(name).ok_or_else(|| {
+        let names: Vec<_> = aggregator::dialect::DIALECTS.iter().map(|entry| entry.name).collect();
+        ["it is one of ", &names.join(", ")].concat()
+    })
 }
 
 /// `varde verdict`

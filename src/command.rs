@@ -11,6 +11,7 @@ mod mail;
 mod node;
 mod page;
 mod pager;
+mod parse;
 mod probe;
 mod report;
 mod sql;
@@ -46,6 +47,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Import(args) => wait(import::run(&args)),
         Command::Trace(args) => wait(trace::run(&args)),
         Command::Verdict(args) => verdict::run(&args),
+        Command::Parse(args) => parse::run(&args),
         Command::Engine(args) => wait(engine::run(&args)),
         Command::Page(args) => wait(page::run(&args)),
         Command::Completions { shell } => Ok(completions::run(shell)),

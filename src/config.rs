@@ -153,13 +153,24 @@ impl Config {
         let web = document.section::<web::Config>("web", true);
         let pager = document.section::<Pager>("pager", false);
         document.refuse_unknown_sections();
+        // Each section that could be read is checked, whatever is wrong with the others.
+        if checks == Checks::All {
+            let prefix = |section: &str, faults: Vec<(String, String)>| {
+                faults.into_iter().map(|(key, message)| ([section, &key].concat(), message)).collect::<Vec<_>>()
+            };
+            mail.iter().for_each(|mail| document.semantic(prefix("mail.", mail.check())));
+            events.iter().for_each(|events| document.semantic(events.check()));
+            probes.iter().for_each(|probes| document.semantic(probes.check()));
+            node.iter().for_each(|node| document.semantic(prefix("node.", node.check())));
+            web.iter().for_each(|web| document.semantic(prefix("web.", web.check())));
+        }
         if let (Some(site), Some(mail), Some(events), Some(probes), Some(alerts), Some(node), Some(web)) =
             (site, mail, events, probes, alerts, node, web)
         {
             let mut config = Self { dir, site, mail, events, probes, alerts, node, web, pager };
             config.resolve_paths();
             if checks == Checks::All {
-                config.check(&mut document);
+                config.check_across(&mut document);
             }
             document.finish().map(|()| config)
         } else {
@@ -205,10 +216,7 @@ impl Config {
     }
 
     /// What no single section can know of itself.
-    fn check(&self, document: &mut Document<'_>) {
-        document.semantic("mail", self.mail.check());
-        document.semantic("", self.events.check());
-        document.semantic("", self.probes.check());
+    fn check_across(&self, document: &mut Document<'_>) {
         let watched = alerts::config::Watched {
             domains: self.mail.domains.clone(),
             addresses: self
@@ -218,9 +226,7 @@ impl Config {
                 .map(|(_, address)| (address.ip().to_string(), address.port()))
                 .collect(),
         };
-        document.semantic("", self.alerts.check(&watched));
-        document.semantic("node", self.node.check());
-        document.semantic("web", self.web.check());
+        document.semantic(self.alerts.check(&watched));
         for (index, unit) in self.alerts.unit.iter().enumerate() {
             if !self.node.allow_restart.contains(&unit.unit) {
                 document.fault(

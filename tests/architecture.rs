@@ -1,5 +1,7 @@
 //! The rules of ARCHITECTURE.md that a machine can hold: the arrows between the crates, and a head on every file.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -70,7 +72,7 @@ fn unsafe_code_lives_in_the_engine_alone() {
                     || line.contains(&format!("{word} impl"))
             })
         })
-        .filter(|path| !path.ends_with("aggregator/src/engine/ffi.rs"))
+        .filter(|path| !path.to_string_lossy().contains("aggregator/src/engine/ffi"))
         .collect();
     assert!(with_unsafe.is_empty(), "{word} outside the engine: {with_unsafe:#?}");
 }

@@ -25,7 +25,7 @@ impl Driver {
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver is installed by ./test");
-        eventually("chromedriver", Duration::from_secs(60), || get(&format!("http://127.0.0.1:{port}/status")));
+        eventually("chromedriver", Duration::from_secs(60), || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         Self { child, port }
     }
 

@@ -158,14 +158,14 @@ fn pause() {
     std::thread::sleep(Duration::from_millis(100));
 }
 
-/// GET by curl-less means: the body of a URL, or nothing while nobody answers.
+/// The body of a URL, or nothing while nobody answers 200.
 pub fn get(url: &str) -> Option<String> {
     use std::io::Write;
     let rest = url.strip_prefix("http://")?;
     let (host, path) = rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, path.to_owned()));
     let mut stream = std::net::TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n").ok()?;
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -7,10 +7,17 @@ pub mod clock;
 mod dovecot;
 mod exim;
 pub mod head;
+mod kumomta;
 mod mixed;
+mod opendkim;
+mod opensmtpd;
 mod postfix;
+mod postgrey;
 pub mod recent;
+mod rspamd;
+mod stalwart;
 pub mod text;
+mod varde;
 
 use clock::Clock;
 
@@ -49,7 +56,19 @@ pub struct Entry {
 }
 
 /// Every dialect.
-pub const DIALECTS: &[Entry] = &[postfix::ENTRY, dovecot::ENTRY, exim::ENTRY, mixed::ENTRY];
+pub const DIALECTS: &[Entry] = &[
+    postfix::ENTRY,
+    dovecot::ENTRY,
+    exim::ENTRY,
+    kumomta::ENTRY,
+    opendkim::ENTRY,
+    opensmtpd::ENTRY,
+    postgrey::ENTRY,
+    rspamd::ENTRY,
+    stalwart::ENTRY,
+    varde::ENTRY,
+    mixed::ENTRY,
+];
 
 /// The dialect of this name.
 pub fn find(name: &str) -> Option<&'static Entry> {
@@ -117,5 +136,7 @@ impl Reader {
     }
 }
 
+#[cfg(test)]
+mod every;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Write};
 
 use crate::dialect::{Reader, Reading};
-use crate::event::{Event, RawLine, Time};
+use crate::event::{RawLine, Time};
 
 /// Octets of a line that are kept; what follows up to its end is dropped, and the line counted as cut.
 const KEPT_BYTES: usize = 1 << 20;
@@ -26,9 +26,9 @@ pub struct Summary {
 ///
 /// # Errors
 /// Reading or writing failed.
-pub fn parse(input: impl BufRead, reader: &mut Reader, all: bool, out: impl Write) -> io::Result<Summary> {
+pub fn parse(input: impl BufRead, reader: &mut Reader, all: bool, mut out: impl Write) -> io::Result<Summary> {
     let mut lines = Lines { input, line: Vec::new(), offset: 0 };
-    let mut out = io::BufWriter::with_capacity(64 * 1024, out);
+    let mut text = Vec::new();
     let mut summary = Summary::default();
     let mut events = Vec::new();
     // A line without a time of its own is as old as what was read before it.
@@ -39,33 +39,32 @@ pub fn parse(input: impl BufRead, reader: &mut Reader, all: bool, out: impl Writ
         if reader.line(line.bytes, &mut events) == Reading::Unrecognised {
             summary.unrecognised += 1;
             if all {
-                events.push(
-                    RawLine {
-                        ts: reader.time(line.bytes).unwrap_or(last),
-                        offset: Some(line.offset),
-                        dialect: reader.dialect().to_owned(),
-                        line: String::from_utf8_lossy(trimmed(line.bytes)).into_owned(),
-                        ..RawLine::default()
-                    }
-                    .into(),
-                );
+                let raw = RawLine {
+                    ts: reader.time(line.bytes).unwrap_or(last),
+                    offset: Some(line.offset),
+                    dialect: reader.dialect().to_owned(),
+                    line: String::from_utf8_lossy(trimmed(line.bytes)).into_owned(),
+                    ..RawLine::default()
+                };
+                events.push(raw.into());
             }
         }
         summary.events += events.len() as u64;
-        if let Some(event) = events.last() {
-            last = event.ts();
-        }
         for event in events.drain(..) {
-            write(&event, &mut out)?;
+            last = event.ts();
+            event.write_json(&mut text);
+            text.push(b'\n');
+        }
+        // Whoever follows a growing log gets what there is before we wait for more.
+        if line.may_wait && !text.is_empty() {
+            out.write_all(&text)?;
+            out.flush()?;
+            text.clear();
         }
     }
+    out.write_all(&text)?;
     out.flush()?;
     Ok(summary)
-}
-
-fn write(event: &Event, out: &mut impl Write) -> io::Result<()> {
-    event.write_json(&mut *out)?;
-    out.write_all(b"\n")
 }
 
 fn trimmed(line: &[u8]) -> &[u8] {
@@ -84,6 +83,8 @@ struct Line<'a> {
     bytes: &'a [u8],
     offset: u64,
     cut: bool,
+    /// Whether what the input had at hand is used up.
+    may_wait: bool,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -99,6 +100,7 @@ impl<R: BufRead> Lines<R> {
             };
             let end = memchr::memchr(b'\n', chunk);
             let taken = end.map_or(chunk.len(), |end| end + 1);
+            let may_wait = taken == chunk.len();
             let room = KEPT_BYTES - self.line.len();
             let kept = taken.min(room);
             cut |= kept < taken;
@@ -107,7 +109,7 @@ impl<R: BufRead> Lines<R> {
             self.offset += taken as u64;
             if end.is_some() || taken == 0 {
                 let ended = taken == 0 && self.offset == offset;
-                return Ok((!ended).then_some(Line { bytes: &self.line, offset, cut }));
+                return Ok((!ended).then_some(Line { bytes: &self.line, offset, cut, may_wait }));
             }
         }
     }

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use aggregator::dialect;
 use aggregator::event::Time;
 use aggregator::ship::{Sender, Shipping, Stuck};
 use aggregator::source::BATCH_ROOM;
@@ -45,12 +44,7 @@ struct Report<'a> {
 /// Reads logs, ships what they say, prints a page of figures.
 pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
     let config = args.place.load()?;
-    let dialect = args.dialect.as_deref().map(|name| {
-        let known = || format!("there is no dialect \"{name}\"; there are: {}", aggregator::source::names());
-        dialect::find(name).with_context(known)
-    });
-    let options =
-        Options { dialect: dialect.transpose()?, zone: args.time_zone, node: args.node.clone(), raw: args.raw };
+    let options = Options { dialect: args.dialect, zone: args.time_zone, node: args.node.clone(), raw: args.raw };
     let shipping = roles::shipping(&config, roles::IMPORT)?;
     let import = Import::open(&shipping, &roles::shipper(&config, roles::LOGS), options, Time::now())
         .context("the import cannot begin; is another import running?")?;

@@ -89,10 +89,9 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Adds faults that a crate found in its own section; keys are relative to `section`.
-    pub fn semantic(&mut self, section: &str, faults: Vec<(String, String)>) {
+    /// Adds faults that a crate found in what was read.
+    pub fn semantic(&mut self, faults: Vec<(String, String)>) {
         for (key, message) in faults {
-            let key = if section.is_empty() { key } else { format!("{section}.{key}") };
             self.fault(&key, message);
         }
     }

@@ -58,12 +58,11 @@ pub fn specs(config: &Config, dir: &Path, options: &Options, embedded: bool) -> 
         specs.push(spec(name, &["mail", "--service", service], address));
     }
     specs.push(spec("node", &["node"], config.node.listen.to_string()));
+    let listeners: Vec<String> = mail.listeners().iter().map(|(_, address)| address.to_string()).collect();
     for watcher in &config.probes.watch.watcher {
-        specs.push(spec(
-            &format!("watch-{}", watcher.name),
-            &["watch", "--name", &watcher.name],
-            watcher.listen.to_string(),
-        ));
+        let role = ["watch", "--name", &watcher.name];
+        let watch = spec(&format!("watch-{}", watcher.name), &role, watcher.listen.to_string());
+        specs.push(Spec { after: listeners.clone(), ..watch });
     }
     specs.push(spec("web", &["web"], config.web.operator_listen.to_string()));
     specs

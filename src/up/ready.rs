@@ -34,16 +34,19 @@ pub async fn wait(config: &Config, fleet: &Fleet, embedded: bool) {
 
 /// Writes the file again whenever a process changes, once it is there.
 pub async fn keep(config: Arc<Config>, fleet: Fleet, accounts: Vec<Account>, stop: CancellationToken) {
+    let mut changes = fleet.changes();
     loop {
         tokio::select! {
-            () = fleet.changed() => {}
+            () = changes.next() => {}
             () = stop.cancelled() => return,
         }
         let units = fleet.units();
-        if path(&config).exists() && units.iter().all(|unit| unit.pid.is_some()) {
-            if let Err(error) = write(&config, &units, &accounts) {
-                tracing::error!("{error:#}");
-            }
+        let all_run = units.iter().all(|unit| unit.pid.is_some());
+        if all_run
+            && path(&config).exists()
+            && let Err(error) = write(&config, &units, &accounts)
+        {
+            tracing::error!("{error:#}");
         }
     }
 }

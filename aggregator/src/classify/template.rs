@@ -27,7 +27,7 @@ pub fn template(response: &str, out: &mut String) {
             let bare = word.trim_end_matches(['.', ':', '!', '?']);
             let before = start.checked_sub(1).and_then(|before| bytes.get(before)).copied();
             let variable = if digit {
-                !is_code(bare) && !(list_follows && is_domain(bare))
+                !(is_code(bare) || list_follows && is_domain(bare))
             } else {
                 bytes.get(at) == Some(&b'[')
                     || memchr::memchr(b'@', bare.as_bytes()).is_some()

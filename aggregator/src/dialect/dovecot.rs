@@ -4,8 +4,11 @@ mod deposit;
 mod login;
 mod session;
 
+use memchr::memmem;
+
 use self::login::Logins;
 use super::clock::Clock;
+use super::text::Marks;
 use super::{Dialect, Entry, Reading, head};
 use crate::event::{Event, Time};
 
@@ -13,9 +16,22 @@ use crate::event::{Event, Time};
 pub const ENTRY: Entry = Entry { name: "dovecot", title: "Dovecot", make: || Box::new(Dovecot::default()), looks_like };
 
 fn looks_like(line: &str) -> bool {
-    [" dovecot: ", " dovecot[", "\"dovecot\"", "-login: Info: ", "): Info: ", ">: Info: ", " auth: Info: "]
+    static MARKS: Marks = Marks::new(|| {
+        [
+            " dovecot: ",
+            " dovecot[",
+            " dovecot ",
+            "\"dovecot\"",
+            "-login: Info: ",
+            "): Info: ",
+            ">: Info: ",
+            " auth: Info: ",
+        ]
         .iter()
-        .any(|mark| memchr::memmem::find(line.as_bytes(), mark.as_bytes()).is_some())
+        .map(memmem::Finder::new)
+        .collect()
+    });
+    MARKS.any_in(line)
 }
 
 #[derive(Default)]

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::clock::Clock;
+use super::text::cut;
 use crate::event::Time;
 
 /// A line with its head taken off.
@@ -73,10 +74,10 @@ fn yearless<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
         _ => return None,
     };
     let rest = text.get(4..)?.trim_start_matches(' ');
-    let (day, rest) = rest.split_once(' ')?;
-    let day: u32 = day.parse().ok()?;
+    let (day, rest) = cut(rest, b' ').filter(|(day, _)| (1..=2).contains(&day.len()))?;
+    let day = number(day)?;
     // `Nov 22 2026 10:16:48`: some devices write the year.
-    if let Some((year, after)) = rest.split_once(' ').filter(|(year, _)| year.len() == 4 && !year.contains(':')) {
+    if let Some((year, after)) = cut(rest, b' ').filter(|(year, _)| year.len() == 4 && !year.contains(':')) {
         let (seconds, micros, rest) = of_day(after)?;
         return Some((clock.dated(year.parse().ok()?, month, day, seconds, micros)?, after_space(rest)));
     }
@@ -163,12 +164,12 @@ fn priority(line: &str) -> &str {
 
 /// `host program[pid]: message`, or `program[pid]: message` of a program's own log.
 fn tagged(time: Time, rest: &str) -> Head<'_> {
-    let (first, after) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (first, after) = cut(rest, b' ').unwrap_or((rest, ""));
     let (host, tag_and_message) = if first.ends_with(':') { ("", rest) } else { (first, after) };
-    let end = tag_and_message.find([':', ' ', '[']).unwrap_or(tag_and_message.len());
+    let end = memchr::memchr3(b':', b' ', b'[', tag_and_message.as_bytes()).unwrap_or(tag_and_message.len());
     let (program, after) = tag_and_message.split_at(end);
-    let (pid, after) = match after.strip_prefix('[').and_then(|after| after.split_once(']')) {
-        Some((pid, after)) => (pid.parse().ok(), after),
+    let (pid, after) = match after.strip_prefix('[').and_then(|after| cut(after, b']')) {
+        Some((pid, after)) => (number(pid).filter(|_| pid.len() <= 9), after),
         None => (None, after),
     };
     let message = after_space(after.strip_prefix(':').unwrap_or(after));
@@ -258,6 +259,20 @@ fn json<'a>(line: &'a str, clock: &Clock) -> Option<Head<'a>> {
             }
         }
     })
+}
+
+/// The line that Docker's JSON log wraps, without its line end, and when Docker saw it: for programs whose own lines do
+/// not begin as a syslog's do.
+pub fn unwrapped(line: &str) -> Option<(Time, Cow<'_, str>)> {
+    if !line.starts_with("{\"") {
+        return None;
+    }
+    let entry: Entry<'_> = serde_json::from_str(line).ok()?;
+    let text = match entry.log? {
+        Cow::Borrowed(text) => Cow::Borrowed(text.trim_end_matches(['\n', '\r'])),
+        Cow::Owned(text) => Cow::Owned(text.trim_end_matches(['\n', '\r']).to_owned()),
+    };
+    Some((entry.time?.parse().ok()?, text))
 }
 
 fn number(text: &str) -> Option<u32> {

@@ -10,9 +10,11 @@ mod refusal;
 mod smtpd;
 mod state;
 
+use memchr::memmem;
+
 use self::state::Memory;
 use super::clock::Clock;
-use super::text::mailbox;
+use super::text::{Marks, cut, cut_at, mailbox};
 use super::{Dialect, Entry, Reading, head};
 use crate::event::{Delivery, DeliveryOutcome, Event, Reception, Time};
 
@@ -20,9 +22,9 @@ use crate::event::{Delivery, DeliveryOutcome, Event, Reception, Time};
 pub const ENTRY: Entry = Entry { name: "postfix", title: "Postfix", make: || Box::new(Postfix::default()), looks_like };
 
 fn looks_like(line: &str) -> bool {
-    [" postfix/", " postfix-", " postfix:", "\"postfix/"]
-        .iter()
-        .any(|mark| memchr::memmem::find(line.as_bytes(), mark.as_bytes()).is_some())
+    static MARKS: Marks =
+        Marks::new(|| [" postfix/", " postfix-", "\"postfix/"].iter().map(memmem::Finder::new).collect());
+    MARKS.any_in(line)
 }
 
 #[derive(Default)]
@@ -65,7 +67,7 @@ impl Dialect for Postfix {
             time: head.time,
             host: &head.host,
             agent,
-            submission: instance.contains("submission") || instance.contains("smtps"),
+            submission: instance != "postfix" && (instance.contains("submission") || instance.contains("smtps")),
             pid: head.pid.unwrap_or_default(),
             id,
             text,
@@ -94,20 +96,16 @@ impl Postfix {
     }
 }
 
-/// Takes a queue id off the front: hexadecimal in capitals, or the long form, which has no vowels.
+/// Takes a queue id off the front. Postfix writes hexadecimal in capitals, or a long form in base 52; a log whose ids
+/// were made anonymous has others. What they have in common: letters and digits, and a digit among them.
 fn queue_id(text: &str) -> (Option<&str>, &str) {
     let Some(end) = text.as_bytes().iter().take(26).position(|byte| *byte == b':') else { return (None, text) };
     let (word, rest) = text.split_at(end);
     let Some(rest) = rest.strip_prefix(": ") else { return (None, text) };
     let bytes = word.as_bytes();
-    let short = bytes.len() >= 6 && bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
-    let long = || {
-        let vowel = |byte: &u8| matches!(byte.to_ascii_uppercase(), b'A' | b'E' | b'I' | b'O' | b'U');
-        bytes.len() >= 10
-            && bytes.first().is_some_and(u8::is_ascii_digit)
-            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() && !vowel(byte))
-    };
-    if short || long() { (Some(word), rest) } else { (None, text) }
+    let hexadecimal = bytes.len() >= 6 && bytes.iter().all(|byte| matches!(byte, b'A'..=b'F'));
+    let mixed = bytes.len() >= 4 && bytes.iter().all(u8::is_ascii_alphanumeric) && bytes.iter().any(u8::is_ascii_digit);
+    if hexadecimal || mixed { (Some(word), rest) } else { (None, text) }
 }
 
 /// `cleanup`: the Message-ID, and what header, body and milter checks decided.
@@ -149,7 +147,8 @@ fn queue_manager(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> 
     let Some(rest) = line.text.strip_prefix("from=<") else {
         return line.text.starts_with("skipped, still being delivered");
     };
-    let Some((sender, fields)) = rest.split_once(">, ") else { return false };
+    let Some((sender, fields)) = cut_at(rest, b">,") else { return false };
+    let fields = fields.trim_start();
     if let Some(status) = fields.strip_prefix("status=") {
         if !(status.starts_with("expired") || status.starts_with("force-expired")) {
             return false;
@@ -177,11 +176,11 @@ fn queue_manager(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> 
         return true;
     }
     let (mut size, mut recipients) = (None, None);
-    for field in fields.split(", ") {
+    for field in fields.split(',').map(str::trim_start) {
         if let Some(value) = field.strip_prefix("size=") {
             size = value.parse().ok();
         } else if let Some(value) = field.strip_prefix("nrcpt=") {
-            recipients = value.split(' ').next().unwrap_or_default().parse().ok();
+            recipients = cut(value, b' ').map_or(value, |(count, _)| count).parse().ok();
         }
     }
     let Some(message) = memory.message(line.host, id) else { return true };

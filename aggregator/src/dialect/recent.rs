@@ -2,12 +2,12 @@
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 
 /// Values by key, for example by queue id. When it is full, the entry that was put in first goes.
 #[derive(Debug)]
-pub struct Recent<V, const LIMIT: usize, K = Box<str>> {
-    values: HashMap<K, Entry<V>>,
+pub struct Recent<V, const LIMIT: usize, K = Box<str>, S = RandomState> {
+    values: HashMap<K, Entry<V>, S>,
     order: VecDeque<(u64, K)>,
     entered: u64,
 }
@@ -19,13 +19,13 @@ struct Entry<V> {
     value: V,
 }
 
-impl<V, const LIMIT: usize, K> Default for Recent<V, LIMIT, K> {
+impl<V, const LIMIT: usize, K, S: Default> Default for Recent<V, LIMIT, K, S> {
     fn default() -> Self {
-        Self { values: HashMap::new(), order: VecDeque::new(), entered: 0 }
+        Self { values: HashMap::default(), order: VecDeque::new(), entered: 0 }
     }
 }
 
-impl<V, const LIMIT: usize, K: Eq + Hash + Clone> Recent<V, LIMIT, K> {
+impl<V, const LIMIT: usize, K: Eq + Hash + Clone, S: BuildHasher> Recent<V, LIMIT, K, S> {
     /// Puts a value in, over one that is there.
     pub fn insert(&mut self, key: impl Into<K>, value: V) {
         let key = key.into();
@@ -73,7 +73,7 @@ impl<V, const LIMIT: usize, K: Eq + Hash + Clone> Recent<V, LIMIT, K> {
     }
 }
 
-impl<V: Default, const LIMIT: usize, K: Eq + Hash + Clone> Recent<V, LIMIT, K> {
+impl<V: Default, const LIMIT: usize, K: Eq + Hash + Clone, S: BuildHasher> Recent<V, LIMIT, K, S> {
     /// The value of a key, put in if it is not there. `None` only with a limit of 0.
     pub fn entry(&mut self, key: impl Into<K>) -> Option<&mut V> {
         let key = key.into();

@@ -15,7 +15,14 @@ pub fn events_of(dialect: &str, lines: &[&str]) -> Vec<String> {
     for line in lines {
         assert_eq!(reader.line(line.as_bytes(), &mut out), Reading::Recognised, "{line}");
     }
-    out.iter().map(|event| event.to_json().unwrap()).collect()
+    out.iter()
+        .map(|event| {
+            let mut json = Vec::new();
+            event.write_json(&mut json);
+            assert_eq!(String::from_utf8(json).unwrap(), event.to_json().unwrap());
+            event.to_json().unwrap()
+        })
+        .collect()
 }
 
 #[test]
@@ -82,7 +89,8 @@ proptest::proptest! {
 
     #[test]
     fn no_damaged_line_panics(which in 0_usize..1_000, at in 0_usize..1_000, octet in proptest::num::u8::ANY, cut in proptest::bool::ANY) {
-        let log = generated::log(7, 60);
+        static LOG: std::sync::LazyLock<generated::Log> = std::sync::LazyLock::new(|| generated::log(7, 60));
+        let log = &*LOG;
         let line = &log.lines[which % log.lines.len()];
         for entry in DIALECTS {
             Reader::new(entry, clock()).line(&damaged(line, at, octet, cut), &mut Vec::new());

@@ -1,12 +1,18 @@
 //! The small texts that every mail log is made of: addresses, reply codes, hosts, durations.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
 use crate::event::Address;
 
 /// The local part as it is and the domain in lower case. `<>` and an empty text have neither.
 pub fn mailbox(address: &str) -> (&str, String) {
     let address = address.trim_start_matches('<').trim_end_matches('>');
-    match address.rsplit_once('@') {
-        Some((user, domain)) => (user, domain.to_ascii_lowercase()),
+    match memchr::memrchr(b'@', address.as_bytes()) {
+        Some(at) => {
+            (address.get(..at).unwrap_or_default(), address.get(at + 1..).unwrap_or_default().to_ascii_lowercase())
+        }
         None => (address, String::new()),
     }
 }
@@ -41,10 +47,27 @@ pub fn enhanced_code(text: &str) -> &str {
 
 /// The address in `host[192.0.2.1]`, `host[192.0.2.1]:25`, `[IPv6:2001:db8::1]`, and the host before it.
 pub fn host_and_address(text: &str) -> (&str, Option<Address>) {
-    let Some((host, rest)) = text.split_once('[') else { return (text, None) };
-    let inside = rest.split(']').next().unwrap_or_default();
+    let Some((host, rest)) = cut(text, b'[') else { return (text, None) };
+    let inside = cut(rest, b']').map_or(rest, |(inside, _)| inside);
     let inside = inside.strip_prefix("IPv6:").unwrap_or(inside);
     (host.trim_end(), inside.parse().ok())
+}
+
+/// The queue id that the other side gave a message, as far as its reply names one: `250 2.0.0 Ok: queued as 4F0A`
+/// (Postfix), `250 OK id=1rf…` (Exim), `250 OK ids=1d98…` (KumoMTA), `250 2.0.0: 4f0a Message accepted for delivery`
+/// (OpenSMTPD, Sendmail), `250 2.0.0 <ann@example.org> HSj… Saved` (Dovecot's LMTP).
+pub fn queued_as(reply: &str) -> &str {
+    const BEFORE: [&str; 3] = ["queued as ", "OK id=", "OK ids="];
+    if let Some((_, after)) = BEFORE.iter().find_map(|mark| reply.split_once(mark)) {
+        return after.split([' ', '"', ';', '.', ',', ')']).next().unwrap_or_default();
+    }
+    if let Some(before) = reply.strip_suffix(" Saved") {
+        return before.rsplit_once("> ").map_or("", |(_, id)| id);
+    }
+    match reply.split_once(" Message accepted for delivery") {
+        Some((before, _)) => before.rsplit(' ').next().filter(|id| reply_codes(id) == (None, "")).unwrap_or_default(),
+        None => "",
+    }
 }
 
 /// `1d2h3m4s`, `4.25s`, `0s` in milliseconds.
@@ -68,6 +91,35 @@ pub fn duration_ms(text: &str) -> Option<u64> {
         rest = rest.get(end + unit_len..)?;
     }
     (!text.is_empty() && total < 1e15).then_some(total.round() as u64)
+}
+
+/// Splits at the first `byte`, which must be ASCII. The library's own search for a character takes several times as
+/// long, and every line is cut many times.
+pub fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(byte, text.as_bytes())?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Splits at the first `mark`, two ASCII characters.
+pub fn cut_at<'a>(text: &'a str, mark: &[u8; 2]) -> Option<(&'a str, &'a str)> {
+    let bytes = text.as_bytes();
+    let at = memchr::memchr_iter(mark[0], bytes).find(|at| bytes.get(at + 1) == Some(&mark[1]))?;
+    Some((text.get(..at)?, text.get(at + 2..)?))
+}
+
+/// Short texts that are looked for in every line, prepared once.
+pub struct Marks(LazyLock<Vec<memmem::Finder<'static>>>);
+
+impl Marks {
+    /// The marks that `texts` tells.
+    pub const fn new(texts: fn() -> Vec<memmem::Finder<'static>>) -> Self {
+        Self(LazyLock::new(texts))
+    }
+
+    /// Whether one of them stands in the line.
+    pub fn any_in(&self, line: &str) -> bool {
+        self.0.iter().any(|mark| mark.find(line.as_bytes()).is_some())
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +149,20 @@ mod tests {
         assert_eq!(host_and_address("mx.example.org[192.0.2.1]:25"), ("mx.example.org", "192.0.2.1".parse().ok()));
         assert_eq!(host_and_address("(ann) [IPv6:2001:db8::1]"), ("(ann)", "2001:db8::1".parse().ok()));
         assert_eq!(host_and_address("none"), ("none", None));
+    }
+
+    #[test]
+    fn the_next_queue_id_is_the_one_that_the_reply_names() {
+        for (reply, id) in [
+            ("250 2.0.0 Ok: queued as 4F0A", "4F0A"),
+            ("250 OK id=1rfXYZ-0001Ab-2C", "1rfXYZ-0001Ab-2C"),
+            ("250 2.0.0: 3d4c4a42 Message accepted for delivery", "3d4c4a42"),
+            ("250 2.0.0 Message accepted for delivery", ""),
+            ("250 2.0.0 <ann@example.org> HSjAIbBx Saved", "HSjAIbBx"),
+            ("250 OK", ""),
+        ] {
+            assert_eq!(queued_as(reply), id, "{reply}");
+        }
     }
 
     #[test]

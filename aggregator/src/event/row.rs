@@ -23,6 +23,8 @@ pub trait Row: Sized {
     fn ts(&self) -> Time;
     /// Fills in the common columns that are still empty.
     fn stamp(&mut self, stamp: Stamp<'_>);
+    /// Appends the row as a JSON object, `"table"` first, without what is not known.
+    fn write_json(&self, out: &mut Vec<u8>);
     /// Appends the rows as one block of ClickHouse's Native format.
     fn write_block<'a>(rows: impl ExactSizeIterator<Item = &'a Self> + Clone, out: &mut Vec<u8>)
     where
@@ -67,6 +69,11 @@ macro_rules! word {
             fn write(&self, out: &mut Vec<u8>) {
                 $crate::event::put_text(self.as_str(), out);
             }
+            fn write_json(&self, out: &mut Vec<u8>) {
+                out.push(b'"');
+                out.extend_from_slice(self.as_str().as_bytes());
+                out.push(b'"');
+            }
         }
     };
 }
@@ -106,6 +113,29 @@ macro_rules! row {
                 if self.tenant.is_empty() { self.tenant = stamp.tenant.to_owned(); }
                 if self.node.is_empty() { self.node = stamp.node.to_owned(); }
                 if self.event_id.0 == 0 { self.event_id = stamp.event_id; }
+            }
+            fn write_json(&self, out: &mut Vec<u8>) {
+                use $crate::event::Cell;
+                out.extend_from_slice(concat!("{\"table\":\"", $table, "\"").as_bytes());
+                if !self.tenant.is_empty() {
+                    out.extend_from_slice(b",\"tenant\":");
+                    self.tenant.write_json(out);
+                }
+                out.extend_from_slice(b",\"ts\":");
+                self.ts.write_json(out);
+                if !self.node.is_empty() {
+                    out.extend_from_slice(b",\"node\":");
+                    self.node.write_json(out);
+                }
+                if !self.event_id.is_unknown() {
+                    out.extend_from_slice(b",\"event_id\":");
+                    self.event_id.write_json(out);
+                }
+                $(if !self.$field.is_unknown() {
+                    out.extend_from_slice(concat!(",\"", stringify!($field), "\":").as_bytes());
+                    self.$field.write_json(out);
+                })+
+                out.push(b'}');
             }
             fn write_block<'a>(rows: impl ExactSizeIterator<Item = &'a Self> + Clone, out: &mut Vec<u8>) {
                 use $crate::event::Cell;
@@ -163,19 +193,13 @@ macro_rules! events {
             /// # Errors
             /// Only when a column holds a number that JSON cannot say (NaN).
             pub fn to_json(&self) -> serde_json::Result<String> {
-                serde_json::to_string(&self.tagged())
-            }
-            /// Writes what [`to_json`](Self::to_json) says.
-            ///
-            /// # Errors
-            /// Those of `out`, and those of `to_json`.
-            pub fn write_json(&self, out: impl std::io::Write) -> std::io::Result<()> {
-                serde_json::to_writer(out, &self.tagged()).map_err(std::io::Error::from)
-            }
-            fn tagged(&self) -> impl serde::Serialize {
                 #[derive(serde::Serialize)]
                 struct Tagged<'a> { table: &'static str, #[serde(flatten)] row: &'a Event }
-                Tagged { table: self.table(), row: self }
+                serde_json::to_string(&Tagged { table: self.table(), row: self })
+            }
+            /// Appends what [`to_json`](Self::to_json) says, in a fraction of its time.
+            pub fn write_json(&self, out: &mut Vec<u8>) {
+                match self { $(Event::$name(row) => row.write_json(out)),+ }
             }
             /// Reads what [`to_json`](Self::to_json) wrote. Columns that are not there are unknown.
             ///
@@ -209,3 +233,29 @@ macro_rules! events {
 }
 
 pub(super) use {events, row, word};
+
+#[cfg(test)]
+mod tests {
+    use crate::event::{Event, ProbeRun, Reception, Scores, Time};
+
+    #[test]
+    fn both_ways_to_json_say_the_same() {
+        let text = "é\"\\\u{1}\n\u{7f}".to_owned();
+        let scores = Scores([(text.clone(), 1.5)].into());
+        let reception = Reception {
+            ts: Time(-1),
+            event_id: crate::event::EventId(7),
+            tenant: text.clone(),
+            client_ip: "2001:db8::1".parse().ok(),
+            response: text,
+            spam_score: Some(f32::NAN),
+            spam_symbols: scores,
+            ..Reception::default()
+        };
+        for event in [Event::from(reception), Event::from(ProbeRun::default())] {
+            let mut json = Vec::new();
+            event.write_json(&mut json);
+            assert_eq!(String::from_utf8(json).unwrap(), event.to_json().unwrap());
+        }
+    }
+}

@@ -26,7 +26,7 @@ fn events_and_unrecognised_lines_come_in_input_order() {
         "\n",
         r#"{"table":"sessions","ts":"2026-11-22T10:16:48.000000Z","node":"mx","protocol":"smtp","client_ip":"192.0.2.1","commands":1,"end_reason":"logout"}"#,
         "\n",
-        r#"{"table":"raw_lines","ts":"2026-11-22T10:16:48.000000Z","offset":85,"dialect":"postfix","recognised":false,"line":"last"}"#,
+        r#"{"table":"raw_lines","ts":"2026-11-22T10:16:48.000000Z","offset":95,"dialect":"postfix","recognised":false,"line":"last"}"#,
         "\n",
     );
     assert_eq!(out, expected);

@@ -83,7 +83,10 @@ impl Scribe {
                 return;
             }
         };
-        *event_id = id;
+        // Our own events come with the identity that they were given first.
+        if event_id.0 == 0 {
+            *event_id = id;
+        }
         if self.override_node || node.is_empty() {
             self.node.clone_into(node);
         }

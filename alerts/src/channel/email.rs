@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_title_cannot_add_a_header_and_the_message_id_never_changes() {
         let now = Time::from_seconds(1_000);
-        let mut incident = Book::told_incident("Varde", "test", "Test", "Nothing is wrong.", &[], now);
+        let mut incident = Book::told_incident("Varde", "Test", "test", "Nothing is wrong.", &[], now);
         incident.title = "IMAP\r\nBcc: eve@example.net".to_owned();
         incident.diagnosis.cause = "blå".to_owned();
         let page = Page::write(&incident, Notice::Opened, ("Ada", "email"), now, "http://operator/", |_| String::new());

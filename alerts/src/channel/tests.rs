@@ -1,3 +1,5 @@
+//! Every channel against a local server that answers as its provider does.
+
 use std::sync::Mutex;
 
 use axum::extract::State;
@@ -36,7 +38,7 @@ fn ways(options: &str) -> (BTreeMap<String, Arc<dyn Channel>>, Vec<Fault>) {
 
 async fn send(way: &dyn Channel, notice: Notice) -> (Page, Result<Receipt, NotSent>) {
     let now = Time::from_seconds(1_000);
-    let incident = Book::told_incident("Varde", "test", "Test", "Nothing is wrong.", &[], now);
+    let incident = Book::told_incident("Varde", "Test", "test", "Nothing is wrong.", &[], now);
     let page = Page::write(&incident, notice, ("Ada", "x"), now, "http://operator/", |id| ["http://ack/", id].concat());
     let sent = way.send(&page, now).await;
     (page, sent)

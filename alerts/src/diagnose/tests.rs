@@ -1,3 +1,5 @@
+//! The table: no two rows overlap, none is out of reach, and each cause is found.
+
 use aggregator::event::{ProbeOutcome, StepResult, Time};
 use probes::observation::{Observation, Step};
 

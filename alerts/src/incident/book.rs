@@ -250,11 +250,11 @@ impl Book {
     }
 
     /// An incident that no watcher found: somebody says it in words.
-    pub fn told_incident(site: &str, cause: &str, title: &str, summary: &str, steps: &[String], now: Time) -> Incident {
+    pub fn told_incident(site: &str, title: &str, cause: &str, summary: &str, steps: &[String], now: Time) -> Incident {
         let mut book = Self::new(site, 0, BTreeMap::new());
         let change = Change {
             target: site.to_owned(),
-            service: cause.to_owned(),
+            service: title.to_lowercase(),
             title: title.to_owned(),
             from: aggregator::event::VerdictState::Up,
             to: aggregator::event::VerdictState::Up,

@@ -1,3 +1,5 @@
+//! How incidents open, join, spread and end.
+
 use std::collections::BTreeMap;
 
 use aggregator::event::VerdictState;

@@ -1,3 +1,5 @@
+//! What the node obeys, and every reason for which it does not.
+
 use std::sync::Mutex as StdMutex;
 
 use aggregator::event::{Event, Time};

@@ -1,3 +1,5 @@
+//! Pages that outlive their process, and the ranks of their senders.
+
 use std::sync::{Arc, Mutex};
 
 use aggregator::emit::Emitter;
@@ -15,7 +17,7 @@ use crate::page::{Notice, Page};
 const BEGIN: Time = Time(1_000_000_000_000);
 
 fn page(person: &str) -> Page {
-    let incident = Book::told_incident("Varde", "test", "Test", "Nothing is wrong.", &[], BEGIN);
+    let incident = Book::told_incident("Varde", "Test", "test", "Nothing is wrong.", &[], BEGIN);
     Page::write(&incident, Notice::Opened, (person, "webhook"), BEGIN, "http://operator/", |_| String::new())
 }
 

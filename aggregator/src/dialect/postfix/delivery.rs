@@ -1,8 +1,12 @@
 //! The delivery agents: one line an attempt and recipient, and the protection of their connections.
 
-use super::state::{Memory, Peer, tls};
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
+use super::state::{Memory, Peer, protection, tls};
 use super::{ENTRY, Line};
-use crate::dialect::text::{host_and_address, mailbox, reply_codes};
+use crate::dialect::text::{cut, cut_at, host_and_address, mailbox, reply_codes};
 use crate::event::{Delivery, DeliveryOutcome, Event};
 
 /// Reads a line of a delivery agent: whether it is one of these.
@@ -12,14 +16,14 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
     {
         return attempt(line, id, memory, out).is_some();
     }
-    for joint in [" TLS connection established to ", " TLS connection reused to "] {
-        if let Some((trust, rest)) = line.text.split_once(joint) {
-            let peer = rest.split_once(": ").and_then(|(relay, protection)| {
-                Some(Peer { relay: relay.into(), tls: tls(protection)?, trust: trust.into(), queue_id: None })
-            });
-            memory.set_peer(line.host, line.pid, peer);
-            return true;
-        }
+    if let Some((trust, rest)) = protection(line.text)
+        && let Some(rest) = rest.strip_prefix("established to ").or_else(|| rest.strip_prefix("reused to "))
+    {
+        let peer = rest.split_once(": ").and_then(|(relay, established)| {
+            Some(Peer { relay: relay.into(), tls: tls(established)?, trust: trust.into(), queue_id: None })
+        });
+        memory.set_peer(line.host, line.pid, peer);
+        return true;
     }
     if line.text.starts_with("Cannot start TLS") || line.text.starts_with("SSL_connect error") {
         // What follows to the same host is in the clear.
@@ -47,17 +51,20 @@ fn fields(text: &str) -> Option<Attempt<'_>> {
     let mut attempt = Attempt::default();
     let mut rest = text;
     loop {
-        let (key, after) = rest.split_once('=')?;
+        let (key, after) = cut(rest, b'=')?;
         if key == "status" {
-            let (status, response) = after.split_once(' ').unwrap_or((after, ""));
+            let (status, response) = cut(after, b' ').unwrap_or((after, ""));
             let inside = response.strip_prefix('(').unwrap_or(response);
             attempt.status = status;
             attempt.response = inside.strip_suffix(')').unwrap_or(inside);
             return Some(attempt);
         }
         let (value, next) = match after.strip_prefix('<') {
-            Some(address) => address.split_once(">, ")?,
-            None => after.split_once(", ")?,
+            Some(address) => {
+                let (address, next) = cut_at(address, b">,")?;
+                (address, next.trim_start())
+            }
+            None => cut_at(after, b", ")?,
         };
         match key {
             "to" => attempt.to = value,
@@ -138,10 +145,13 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
 
 /// The next hop's own words: `host … said: 550 …`, `host … refused to talk to me: 421 …`, or the whole text.
 fn reply(response: &str) -> &str {
+    if response.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+        return response;
+    }
     [" said: ", " refused to talk to me: "]
         .iter()
         .find_map(|mark| {
-            memchr::memmem::find(response.as_bytes(), mark.as_bytes()).and_then(|at| response.get(at + mark.len()..))
+            memmem::find(response.as_bytes(), mark.as_bytes()).and_then(|at| response.get(at + mark.len()..))
         })
         .unwrap_or(response)
 }
@@ -153,9 +163,11 @@ pub fn next_queue_id(response: &str) -> &str {
         return "";
     }
     let word = |text: &str| text.find([' ', ')', ',', ';', '>']).unwrap_or(text.len());
-    for mark in ["ueued as ", "OK id="] {
-        if let Some(at) = memchr::memmem::rfind(response.as_bytes(), mark.as_bytes())
-            && let Some(found) = response.get(at + mark.len()..)
+    static MARKS: LazyLock<[memmem::FinderRev<'static>; 2]> =
+        LazyLock::new(|| [memmem::FinderRev::new("ueued as "), memmem::FinderRev::new("OK id=")]);
+    for mark in &*MARKS {
+        if let Some(at) = mark.rfind(response.as_bytes())
+            && let Some(found) = response.get(at + mark.needle().len()..)
         {
             let found = found.trim_start_matches(['<', '(', '"']);
             return found.get(..word(found)).unwrap_or_default().trim_end_matches(['.', '"']);

@@ -6,7 +6,7 @@
 use super::smtpd::{after_origin, named};
 use super::state::Memory;
 use super::{ENTRY, Line};
-use crate::dialect::text::{enhanced_code, mailbox, reply_codes};
+use crate::dialect::text::{cut, cut_at, enhanced_code, mailbox, reply_codes};
 use crate::event::{Event, Reception, ReceptionVerdict};
 
 /// What an action word means for the message.
@@ -43,7 +43,7 @@ struct Refusal<'a> {
 /// Reads such a line, without `NOQUEUE: `: whether it is one of these.
 pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
     let text = line.text.strip_prefix("NOQUEUE: ").unwrap_or(line.text);
-    let Some((word, rest)) = text.split_once(": ") else { return false };
+    let Some((word, rest)) = cut_at(text, b": ") else { return false };
     let Some(action) = action(word) else { return false };
     let verdict = match action {
         // The text of these is free: without a queue id, `warning: ` begins any warning.
@@ -156,7 +156,7 @@ fn envelope(text: &str) -> (Envelope<'_>, &str) {
     let mut rest = text;
     loop {
         let fields = rest.trim_start_matches([',', ' ']);
-        let Some((key, after)) = fields.split_once('=') else { return (envelope, rest) };
+        let Some((key, after)) = cut(fields, b'=') else { return (envelope, rest) };
         let slot = match key {
             "from" => &mut envelope.from,
             "to" => &mut envelope.to,

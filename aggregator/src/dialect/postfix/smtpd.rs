@@ -1,8 +1,8 @@
 //! `smtpd`: who connects, logs in, brings mail, is refused, and goes.
 
-use super::state::{Client, Memory, tls};
+use super::state::{Client, Memory, protection, tls};
 use super::{Line, refusal};
-use crate::dialect::text::host_and_address;
+use crate::dialect::text::{cut, cut_at, host_and_address};
 use crate::event::{AuthEvent, Event, Session};
 
 /// Reads a line of `smtpd`: whether it is one of these.
@@ -44,11 +44,11 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
             return true;
         }
     }
-    if let Some((_, rest)) = text.split_once(" TLS connection established from ") {
-        if let Some((_, protection)) = after_origin(rest)
+    if let Some(rest) = protection(text).and_then(|(_, rest)| rest.strip_prefix("established from ")) {
+        if let Some((_, established)) = after_origin(rest)
             && let Some(client) = memory.client(line.host, line.pid)
         {
-            client.tls = tls(protection);
+            client.tls = tls(established);
         }
         return true;
     }
@@ -66,9 +66,9 @@ pub fn named(origin: &str) -> (&str, Option<crate::event::Address>) {
 
 /// Splits `host[192.0.2.1]: rest` and `host[192.0.2.1]:4711: rest`.
 pub fn after_origin(text: &str) -> Option<(&str, &str)> {
-    let close = text.find(']')?;
-    let colon = text.get(close..)?.find(": ")? + close;
-    Some((text.get(..colon)?, text.get(colon + 2..)?))
+    let close = memchr::memchr(b']', text.as_bytes())?;
+    let (port, rest) = cut_at(text.get(close..)?, b": ")?;
+    Some((text.get(..close + port.len())?, rest))
 }
 
 /// `client=host[ip], sasl_method=PLAIN, sasl_username=ann@example.org`: the beginning of a message.
@@ -118,7 +118,7 @@ fn message(line: &Line<'_>, id: &str, rest: &str, memory: &mut Memory, out: &mut
 
 /// `host[ip] ehlo=1 mail=1 rcpt=0/1 quit=1 commands=3/4`: accepted of all, one number when all were.
 fn session(line: &Line<'_>, rest: &str, memory: &mut Memory, out: &mut Vec<Event>) {
-    let (origin, statistics) = match rest.split_once("] ").or_else(|| rest.split_once(' ')) {
+    let (origin, statistics) = match cut_at(rest, b"] ").or_else(|| cut(rest, b' ')) {
         Some((origin, statistics)) => (origin, statistics),
         None => (rest, ""),
     };
@@ -126,11 +126,12 @@ fn session(line: &Line<'_>, rest: &str, memory: &mut Memory, out: &mut Vec<Event
     let client = memory.end_client(line.host, line.pid).filter(|client| client.ip == ip).unwrap_or_default();
     let mut commands = None;
     let mut quit = false;
-    for field in statistics.split(' ') {
-        match field.split_once('=') {
-            Some(("commands", value)) => commands = value.rsplit('/').next().unwrap_or_default().parse().ok(),
-            Some(("quit", _)) => quit = true,
-            _ => {}
+    for field in statistics.as_bytes().split(|byte| *byte == b' ') {
+        if let Some(value) = field.strip_prefix(b"commands=") {
+            let value = std::str::from_utf8(value).unwrap_or_default();
+            commands = value.rsplit('/').next().unwrap_or_default().parse().ok();
+        } else if field.starts_with(b"quit=") {
+            quit = true;
         }
     }
     out.push(

@@ -1,10 +1,9 @@
 //! What is remembered between the lines of a message, a client connection and a delivery agent's connection.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::dialect::recent::Recent;
-use crate::dialect::text::mailbox;
+use crate::dialect::text::{cut, mailbox};
 use crate::event::{Address, Reception, Time};
 
 /// Messages that are remembered: beyond it, the deliveries of the oldest lack what other lines said.
@@ -19,10 +18,46 @@ const COUNTED_RECIPIENTS: usize = 1_000;
 /// Everything that is remembered. Keys are hashes: of host and queue id, or of host and process.
 #[derive(Default)]
 pub struct Memory {
-    hasher: RandomState,
-    messages: Recent<Message, MESSAGES, u64>,
-    clients: Recent<Client, CONNECTIONS, u64>,
-    peers: Recent<Peer, CONNECTIONS, u64>,
+    messages: Recent<Message, MESSAGES, u64, BuildHasherDefault<Hashed>>,
+    clients: Recent<Client, CONNECTIONS, u64, BuildHasherDefault<Hashed>>,
+    peers: Recent<Peer, CONNECTIONS, u64, BuildHasherDefault<Hashed>>,
+}
+
+/// The keys are hashes already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(FACTOR));
+    }
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+/// An odd number with its bits well mixed: 2^64 divided by the golden ratio.
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A quick hash of two texts. Queue ids and process numbers are the mail system's own: nobody outside chooses them.
+fn key(host: &str, of: &[u8]) -> u64 {
+    let mix = |sum: u64, word: u64| {
+        let product = u128::from(sum ^ word) * u128::from(FACTOR);
+        (product as u64) ^ ((product >> 64) as u64)
+    };
+    let mut sum = FACTOR;
+    for text in [host.as_bytes(), of] {
+        sum = mix(sum, text.len() as u64);
+        for chunk in text.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+            sum = mix(sum, u64::from_le_bytes(word));
+        }
+    }
+    mix(sum, FACTOR)
 }
 
 /// A message in the queue.
@@ -97,7 +132,7 @@ pub struct Peer {
 impl Memory {
     /// The message of this queue id; a new one if it is not known.
     pub fn message(&mut self, host: &str, id: &str) -> Option<&mut Message> {
-        self.messages.entry(self.hasher.hash_one((host, id)))
+        self.messages.entry(key(host, id.as_bytes()))
     }
 
     /// A message that is beginning: a queue id may come again when its message is gone.
@@ -109,32 +144,32 @@ impl Memory {
 
     /// The message of this queue id, if it is known.
     pub fn known_message(&mut self, host: &str, id: &str) -> Option<&mut Message> {
-        self.messages.get_mut(&self.hasher.hash_one((host, id)))
+        self.messages.get_mut(&key(host, id.as_bytes()))
     }
 
     /// Forgets a message that has left the queue.
     pub fn forget(&mut self, host: &str, id: &str) {
-        self.messages.remove(&self.hasher.hash_one((host, id)));
+        self.messages.remove(&key(host, id.as_bytes()));
     }
 
     /// The client of this process; an empty one if it is not known.
     pub fn client(&mut self, host: &str, pid: u32) -> Option<&mut Client> {
-        self.clients.entry(self.hasher.hash_one((host, pid)))
+        self.clients.entry(key(host, &pid.to_le_bytes()))
     }
 
     /// Takes out the client of this process.
     pub fn end_client(&mut self, host: &str, pid: u32) -> Option<Client> {
-        self.clients.remove(&self.hasher.hash_one((host, pid)))
+        self.clients.remove(&key(host, &pid.to_le_bytes()))
     }
 
     /// The protected connection of this delivery agent.
     pub fn peer(&mut self, host: &str, pid: u32) -> Option<&mut Peer> {
-        self.peers.get_mut(&self.hasher.hash_one((host, pid)))
+        self.peers.get_mut(&key(host, &pid.to_le_bytes()))
     }
 
     /// A delivery agent has, or has no longer, a protected connection.
     pub fn set_peer(&mut self, host: &str, pid: u32, peer: Option<Peer>) {
-        let key = self.hasher.hash_one((host, pid));
+        let key = key(host, &pid.to_le_bytes());
         match peer {
             Some(peer) => self.peers.insert(key, peer),
             None => drop(self.peers.remove(&key)),
@@ -143,7 +178,7 @@ impl Memory {
 
     /// The number of this attempt for a recipient; `None` when the message's earlier attempts are not known.
     pub fn count_attempt(&mut self, host: &str, id: &str, recipient: &str) -> Option<u32> {
-        let recipient = self.hasher.hash_one(recipient);
+        let recipient = key("", recipient.as_bytes());
         let message = self.known_message(host, id).filter(|message| message.from_the_start)?;
         if let Some((_, count)) = message.attempts.iter_mut().find(|(known, _)| *known == recipient) {
             *count += 1;
@@ -182,6 +217,13 @@ impl Message {
             row.tls_cipher = tls.cipher.as_ref().to_owned();
         }
     }
+}
+
+/// `Trusted TLS connection established to …`: how far the peer's certificate is trusted, and what follows `connection`.
+pub fn protection(text: &str) -> Option<(&str, &str)> {
+    let (trust, rest) = cut(text, b' ')?;
+    let rest = rest.strip_prefix("TLS connection ")?;
+    matches!(trust, "Anonymous" | "Untrusted" | "Trusted" | "Verified").then_some((trust, rest))
 }
 
 /// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) …`

@@ -50,10 +50,10 @@ fn a_message_is_told_by_four_daemons() {
 fn a_delivery_alone_says_what_its_line_says() {
     check(
         &[
-            "lmtp|4Zabc12345z0BcDf: to=<u07@example.test>, relay=mx.example.test[private/dovecot-lmtp], delay=0.11, delays=0.02/0.01/0.04/0.03, dsn=2.0.0, status=sent (250 2.0.0 <u07@example.test> HSjQFmjQAmtjSwAAg+zDdQ Saved)",
+            "lmtp|4ZBbc12345z0BcDf: to=<u07@example.test>, relay=mx.example.test[private/dovecot-lmtp], delay=0.11, delays=0.02/0.01/0.04/0.03, dsn=2.0.0, status=sent (250 2.0.0 <u07@example.test> HSjQFmjQAmtjSwAAg+zDdQ Saved)",
         ],
         &[
-            r#"{"table":"deliveries","queue_id":"4Zabc12345z0BcDf","next_queue_id":"HSjQFmjQAmtjSwAAg+zDdQ","rcpt_user":"u07","rcpt_domain":"example.test","mx_host":"mx.example.test","outcome":"delivered","is_final":true,"smtp_code":250,"enhanced_code":"2.0.0","response":"250 2.0.0 <u07@example.test> HSjQFmjQAmtjSwAAg+zDdQ Saved","response_template":"250 2.0.0 <*> * Saved","delay_total_ms":110,"delay_a_ms":20,"delay_b_ms":10,"delay_c_ms":40,"delay_d_ms":30,"protocol":"lmtp"}"#,
+            r#"{"table":"deliveries","queue_id":"4ZBbc12345z0BcDf","next_queue_id":"HSjQFmjQAmtjSwAAg+zDdQ","rcpt_user":"u07","rcpt_domain":"example.test","mx_host":"mx.example.test","outcome":"delivered","is_final":true,"smtp_code":250,"enhanced_code":"2.0.0","response":"250 2.0.0 <u07@example.test> HSjQFmjQAmtjSwAAg+zDdQ Saved","response_template":"250 2.0.0 <*> * Saved","delay_total_ms":110,"delay_a_ms":20,"delay_b_ms":10,"delay_c_ms":40,"delay_d_ms":30,"protocol":"lmtp"}"#,
         ],
     );
 }

@@ -1,3 +1,5 @@
+//! Getting the engine, from servers and caches of the tests' own.
+
 use std::sync::Mutex;
 
 use axum::Router;

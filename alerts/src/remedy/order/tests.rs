@@ -1,3 +1,5 @@
+//! Orders that are refused, each for its named reason.
+
 use probes::keys::SigningKey;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Hooks, a relay, a node and a process to stop, for the tests of the responder.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex};

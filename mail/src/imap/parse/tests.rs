@@ -1,3 +1,5 @@
+//! Commands as clients write them, and what they are read as.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Mailboxes: numbers, tokens, quotas, two processes on one store.
+
 use aggregator::event::Time;
 
 use super::*;

@@ -1,0 +1,59 @@
+//! `varde parse`.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::ExitCode;
+
+use aggregator::dialect::{Reader, clock::Clock, guess};
+use aggregator::event::Time;
+use aggregator::parse::{Summary, parse};
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+
+use crate::cli::Parse;
+
+/// Octets of the log's beginning that tell which dialect it looks like.
+const SAMPLE_BYTES: usize = 64 * 1024;
+
+/// Prints the events of a log, and on standard error what the dialect does not know.
+#[expect(clippy::print_stderr, reason = "says what was not recognised")]
+pub fn run(args: &Parse) -> anyhow::Result<ExitCode> {
+    let name = args.file.display();
+    let (input, written): (Box<dyn Read>, Time) = if args.file.as_os_str() == "-" {
+        (Box::new(io::stdin().lock()), Time::now())
+    } else {
+        let file = File::open(&args.file).with_context(|| format!("{name} cannot be read"))?;
+        let written = file.metadata().and_then(|metadata| metadata.modified());
+        (Box::new(file), written.map_or_else(|_| Time::now(), |at| DateTime::<Utc>::from(at).into()))
+    };
+    let mut input = BufReader::with_capacity(SAMPLE_BYTES, input);
+    let sample = input.fill_buf().with_context(|| format!("{name} cannot be read"))?;
+    let sample = String::from_utf8_lossy(sample).into_owned();
+    let reference = args.year_of.map_or(written, Time::from);
+    let mut reader = Reader::new(args.dialect, Clock::new(args.time_zone, reference));
+    let summary = match parse(input, &mut reader, args.all, io::stdout().lock()) {
+        // The reader of our output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        result => result.with_context(|| format!("{name}: reading it, or writing its events"))?,
+    };
+    if let Some(remark) = remark(args, &summary, &sample) {
+        eprintln!("{name}: {remark}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remark(args: &Parse, summary: &Summary, sample: &str) -> Option<String> {
+    if summary.unrecognised == 0 {
+        return None;
+    }
+    let unknown =
+        format!("{} of {} lines are unknown to the dialect {}", summary.unrecognised, summary.lines, args.dialect.name);
+    let better = guess(sample.lines()).filter(|found| found.name != args.dialect.name && args.dialect.name != "mail");
+    Some(match better {
+        Some(found) if summary.unrecognised * 2 > summary.lines => {
+            format!("{unknown}; it looks like {}: try --dialect {}", found.title, found.name)
+        }
+        _ if args.all => unknown,
+        _ => format!("{unknown}; --all prints them"),
+    })
+}
