@@ -67,6 +67,14 @@ pub enum Command {
         after_help = "Examples:\n  varde report\n  varde report deliverability --since 7d\n  varde report uptime --since 30d --format csv"
     )]
     Report(Report),
+    /// Read mail logs into ClickHouse, once each, and print what they say on one page
+    #[command(after_help = IMPORT_HELP)]
+    Import(Import),
+    /// The life of one message, over all hosts
+    #[command(
+        after_help = "Examples:\n  varde trace 4bX2c91Zl2z4w\n  varde trace '<20261122.1@example.net>' --json\n\nExit code: 1 when no host has seen it."
+    )]
+    Trace(Trace),
     /// Verdicts and availability of a recorded timeline
     #[command(after_help = VERDICT_HELP)]
     Verdict(Verdict),
@@ -87,6 +95,11 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+const IMPORT_HELP: &str = "Files may be compressed (gzip, zstd) and come in any order. What was read before is known by its content,\n\
+whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
+Examples:\n  varde import /var/log/mail.log*\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
+ssh mx2 cat /var/log/mail.log | varde import --node mx2 -";
 
 const VERDICT_HELP: &str = "Input, a JSON object a line, in any order:\n  \
 {\"ts\":\"2026-11-22T10:00:00Z\",\"target\":\"example\",\"service\":\"imap\",\"vantage\":\"us-east\",\"outcome\":\"ok\"}\n\
@@ -190,6 +203,45 @@ pub struct Report {
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
     pub format: ReportFormat,
+}
+
+/// `varde import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// The logs; - for standard input. None: only send what earlier imports could not
+    #[arg(value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// What wrote them (default: guessed for each)
+    #[arg(long, value_name = "NAME", value_parser = dialect)]
+    pub dialect: Option<&'static aggregator::dialect::Entry>,
+    /// The zone of times that do not say
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: chrono_tz::Tz,
+    /// The host they are from (default: as each line says)
+    #[arg(long)]
+    pub node: Option<String>,
+    /// Keep every line in raw_lines, not only those that no dialect knows
+    #[arg(long)]
+    pub raw: bool,
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `varde trace`
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// A Message-ID, a queue id or a trace id
+    pub id: String,
+    /// Print the steps as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `varde parse`.

@@ -5,6 +5,7 @@ mod check_config;
 mod clickhouse;
 mod completions;
 pub mod engine;
+mod import;
 mod init;
 mod mail;
 mod node;
@@ -14,6 +15,7 @@ mod parse;
 mod probe;
 mod report;
 mod sql;
+mod trace;
 mod up;
 mod verdict;
 mod watch;
@@ -42,6 +44,8 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Probe(args) => wait(probe::run(&args)),
         Command::Sql(args) => wait(sql::run(&args)),
         Command::Report(args) => wait(report::run(&args)),
+        Command::Import(args) => wait(import::run(&args)),
+        Command::Trace(args) => wait(trace::run(&args)),
         Command::Verdict(args) => verdict::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Engine(args) => wait(engine::run(&args)),

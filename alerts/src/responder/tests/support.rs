@@ -182,6 +182,7 @@ impl World {
             restarts_per_unit_hour: 2,
             restarts_per_host_day: 4,
             sample_s: 60,
+            log: Vec::new(),
         };
         let context = NodeContext {
             data_dir: folder.path().to_owned(),
