@@ -114,7 +114,8 @@ impl Default for Options {
             selectors: Vec::new(),
             address_lists: owned(ADDRESS_LISTS),
             domain_lists: owned(DOMAIN_LISTS),
-            timeout: Duration::from_secs(5),
+            // Servers that keep spammers waiting greet after six seconds or so.
+            timeout: Duration::from_secs(10),
         }
     }
 }

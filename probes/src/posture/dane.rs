@@ -5,6 +5,7 @@ use hickory_resolver::proto::rr::rdata::TLSA;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::dns::Status;
 use super::finding::{Findings, Seen, spec};
 use super::survey::Host;
 use super::{Audit, Family};
@@ -31,6 +32,12 @@ pub(super) const FAMILY: Family = Family {
             5,
             "The TLSA records are signed",
             "Senders ignore TLSA records that DNSSEC does not protect (RFC 7672 section 2.2).",
+        ),
+        spec(
+            "dane.answers",
+            6,
+            "Questions for TLSA records are answered",
+            "While they fail, senders with DANE hold mail back (RFC 7672 section 2.2).",
         ),
         spec(
             "dane.usage",
@@ -60,19 +67,23 @@ pub(super) const FAMILY: Family = Family {
     run: |audit| Box::pin(run(audit)),
 };
 
-/// The TLSA records of a host, and whether they are protected.
-async fn records(audit: &Audit, host: &str) -> (Vec<TLSA>, bool) {
+/// The TLSA records of a host, whether they are protected, and why there are none when the look-up failed.
+async fn records(audit: &Audit, host: &str) -> (Vec<TLSA>, bool, Option<String>) {
     let answer = audit.dns.ask(&format!("_{}._tcp.{host}", audit.options.smtp_port), RecordType::TLSA).await;
     let tlsa = answer.records.iter().filter_map(|record| match &record.data {
         RData::TLSA(tlsa) => Some(tlsa.clone()),
         _ => None,
     });
-    (tlsa.collect(), answer.secure)
+    let failure = match &answer.status {
+        Status::Broken(why) => Some(why.clone()),
+        Status::Found | Status::Empty | Status::NoName => None,
+    };
+    (tlsa.collect(), answer.secure, failure)
 }
 
 /// Whether DANE-EE pins the certificate of a host, so that its name and issuer do not count.
 pub(super) async fn pins(audit: &Audit, host: &str, certificate: &Certificate) -> bool {
-    let (records, secure) = records(audit, host).await;
+    let (records, secure, _) = records(audit, host).await;
     secure && records.iter().any(|record| usage(record) == 3 && matches(record, certificate))
 }
 
@@ -82,11 +93,14 @@ async fn run(audit: &Audit) -> Findings {
         findings.rest(why);
         return findings;
     }
-    let (mut with, mut without) = (Vec::new(), Vec::new());
+    let (mut with, mut without, mut failures) = (Vec::new(), Vec::new(), Vec::new());
     for host in &audit.hosts {
         match records(audit, &host.name).await {
-            (records, _) if records.is_empty() => without.push(host),
-            (records, secure) => with.push((host, records, secure)),
+            (records, _, failure) if records.is_empty() => {
+                failures.extend(failure.map(|why| format!("{}: {why}", host.name)));
+                without.push(host);
+            }
+            (records, secure, _) => with.push((host, records, secure)),
         }
     }
     let port = audit.options.smtp_port;
@@ -100,6 +114,8 @@ async fn run(audit: &Audit) -> Findings {
         let value = value.map_or("(SHA-256 of the certificate's public key)".to_owned(), |octets| hex(&octets));
         format!("publish: _{port}._tcp.{}. IN TLSA 3 1 1 {value}", host.name)
     };
+    let remedy = "mend the name servers of the host's zone: they must answer for TLSA, if only that there is none";
+    findings.faults("dane.answers", &failures, "all are", remedy);
     findings.rest("there are no TLSA records");
     if with.is_empty() {
         let remedy = without.first().map(|host| format!("sign the zone, then {}", advice(host)));

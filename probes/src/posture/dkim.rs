@@ -141,6 +141,9 @@ enum Key {
     Revoked,
 }
 
+/// What a check says of one selector, its tags and its key; nothing when it does not concern it.
+type Judge<'a> = dyn Fn(&str, &Tags, &Result<Key, String>) -> Option<Seen> + 'a;
+
 async fn run(audit: &Audit) -> Findings {
     let mut findings = Findings::default();
     let own = &audit.options.selectors;
@@ -216,7 +219,7 @@ fn judge(findings: &mut Findings, domain: &str, found: &[(String, Vec<String>)])
             Some((selector, tags, key))
         })
         .collect();
-    let mut each = |id, judge: &dyn Fn(&str, &Tags, &Result<Key, String>) -> Option<Seen>| {
+    let mut each = |id, judge: &Judge<'_>| {
         let seen =
             records.iter().filter_map(|(selector, tags, key)| Some(((*selector).clone(), judge(selector, tags, key)?)));
         findings.worst(id, seen.collect::<Vec<_>>());

@@ -107,7 +107,7 @@ async fn run(audit: &Audit) -> Findings {
     }
     findings.worst("smtp.reachable", audit.hosts.iter().map(|host| {
         let seen = match &host.survey {
-            Ok(survey) => Seen::Pass(survey.banner.quote()),
+            Ok(survey) => Seen::Pass(format!("{} answers", survey.address)),
             Err(fault) => Seen::Fail(
                 fault.detail.clone(),
                 format!("start the mail server, and open TCP port {} of {} to the Internet (if outbound port 25 is blocked here, audit from elsewhere)", audit.options.smtp_port, host.name),
