@@ -1,6 +1,7 @@
 //! One file a command; this is where they are told apart.
 
 mod aggregate;
+mod audit;
 mod check_config;
 mod clickhouse;
 mod completions;
@@ -42,6 +43,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Web(place) => wait(web::run(&place)),
         Command::Pager(place) => wait(pager::run(&place)),
         Command::Probe(args) => wait(probe::run(&args)),
+        Command::Audit(args) => wait(audit::run(&args)),
         Command::Sql(args) => wait(sql::run(&args)),
         Command::Report(args) => wait(report::run(&args)),
         Command::Import(args) => wait(import::run(&args)),
