@@ -12,69 +12,22 @@ mod selected;
 mod transfer;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use aggregator::event::Time;
 
 use super::command::{Command, Tagged};
 use super::frame::{EARLY_LITERAL_BYTES, Frame, Framer};
 use super::parse::{Complaint, parse, tag_of};
+use crate::access::{self, Attempt, EndReason, Facts, Next};
 use crate::store::{Account, StoreError, Stores};
 use fetch::FetchJob;
 use selected::Selected;
-
-pub(crate) use login::Attempt;
 
 /// Responses are handed to the driver in pieces of about this size.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Commands in a row that are not understood before the session ends: no mail client speaks so.
 const COMPLAINTS: u32 = 50;
-
-/// What the session knows of its connection.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    /// Whether TLS is on.
-    pub(crate) tls: bool,
-    /// Whether the client is on this machine: it may log in without TLS.
-    pub(crate) loopback: bool,
-    /// The largest message that is taken, in octets.
-    pub(crate) max_message_bytes: u64,
-}
-
-/// What the driver does next, after it has written what there is to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Read more octets.
-    Read,
-    /// Run the session again: there is more to write.
-    More,
-    /// Begin TLS.
-    StartTls,
-    /// Read more octets, and [`Session::wake`] the session when mailboxes change.
-    Idle,
-    /// Close the connection.
-    Close(EndReason),
-}
-
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EndReason {
-    Logout,
-    ProtocolError,
-    LoginFailures,
-    MailboxDeleted,
-}
-
-impl EndReason {
-    /// As the event tables name it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::ProtocolError => "protocol_error",
-            Self::LoginFailures => "login_failures",
-            Self::MailboxDeleted => "mailbox_deleted",
-        }
-    }
-}
 
 /// Where a session is (RFC 9051 section 3).
 enum State {
@@ -157,8 +110,13 @@ pub(crate) struct Session {
     user: String,
 }
 
-impl Session {
-    pub(crate) fn new(stores: Stores, facts: Facts) -> Self {
+impl access::Session for Session {
+    const PROTOCOL: &'static str = "imap";
+    const BUSY: &'static [u8] = b"* BYE [UNAVAILABLE] Too many sessions; try again later\r\n";
+    /// RFC 9051 section 5.4: 30 minutes at least.
+    const AUTOLOGOUT: Duration = Duration::from_secs(30 * 60);
+
+    fn new(stores: Stores, facts: Facts) -> Self {
         let mut session = Self {
             stores,
             facts,
@@ -180,40 +138,33 @@ impl Session {
         session
     }
 
-    /// Takes what was read.
-    pub(crate) fn receive(&mut self, octets: &[u8]) {
+    fn receive(&mut self, octets: &[u8]) {
         self.framer.push(octets);
     }
 
-    /// TLS has begun: what came before it is forgotten.
-    pub(crate) fn tls_began(&mut self) {
+    fn tls_began(&mut self) {
         self.facts.tls = true;
         self.framer.clear();
         self.expect = Expect::Command;
     }
 
-    /// What is to be written.
-    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+    fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
-    /// Attempts to log in since this was last asked.
-    pub(crate) fn take_attempts(&mut self) -> Vec<Attempt> {
+    fn take_attempts(&mut self) -> Vec<Attempt> {
         std::mem::take(&mut self.attempts)
     }
 
-    /// How many commands there were.
-    pub(crate) fn commands(&self) -> u32 {
+    fn commands(&self) -> u32 {
         self.commands
     }
 
-    /// Who is logged in, or was until the session ended.
-    pub(crate) fn user(&self) -> &str {
+    fn user(&self) -> &str {
         &self.user
     }
 
-    /// Does what there is to do, up to a piece of output.
-    pub(crate) fn run(&mut self, now: Time) -> Next {
+    fn run(&mut self, now: Time) -> Next {
         loop {
             if let State::Ended(reason) = self.state {
                 return Next::Close(reason);
@@ -249,18 +200,21 @@ impl Session {
         }
     }
 
-    /// Mailboxes have changed: tells an idling client what that means for it.
-    pub(crate) fn wake(&mut self) {
+    fn wake(&mut self) {
         if matches!(self.expect, Expect::IdleEnd { .. }) {
             self.sync(selected::Expunges::Told);
         }
     }
 
-    /// The service stops, or the client has been silent for too long.
-    pub(crate) fn bye(&mut self, why: &str) {
-        self.untagged(&["BYE ", why].concat());
+    fn bye(&mut self, reason: EndReason) {
+        self.untagged(match reason {
+            EndReason::TimedOut => "BYE [CLIENTBUG] You were silent for too long",
+            _ => "BYE [UNAVAILABLE] The server is being restarted",
+        });
     }
+}
 
+impl Session {
     fn line(&mut self, line: &[u8], now: Time) {
         match std::mem::replace(&mut self.expect, Expect::Command) {
             Expect::Command | Expect::Tls => self.command(line, now),

@@ -3,22 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Done, EndReason, Expect, Outcome, Session, State, bad, no, ok};
+use super::{Attempt, Done, EndReason, Expect, Outcome, Session, State, bad, no, ok};
 use crate::store::Directory;
 
 /// Wrong passwords before the session ends.
 const FAILURES: u32 = 5;
-
-/// An attempt to log in, for the event tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attempt {
-    /// The name that was tried.
-    pub(crate) user: String,
-    /// `LOGIN` or `PLAIN`.
-    pub(crate) mechanism: &'static str,
-    /// Why it failed; `None` when it did not.
-    pub(crate) failure: Option<&'static str>,
-}
 
 impl Session {
     /// What is there, and only what is there.

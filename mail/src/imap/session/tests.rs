@@ -3,6 +3,7 @@
 use aggregator::event::Time;
 
 use super::*;
+use crate::access::Session as _;
 use crate::store::{BlobStore, Deliver, Directory, LocalDelivery};
 
 const NOW: Time = Time(1_795_342_608_000_000);
