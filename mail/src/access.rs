@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
-use aggregator::event::{AuthEvent, Session as SessionRow, Time};
+use aggregator::event::{Session as SessionRow, Time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::listen::{Connection, Listener, Opening, Serve, Stream};
+use crate::login::{Credentials, LoginVerdict, Logins};
 use crate::service::{Context, ServeError};
 use crate::store::Stores;
 use crate::tls::ServerTls;
@@ -42,6 +43,8 @@ pub(crate) trait Session: Send + 'static {
     fn run(&mut self, now: Time) -> Next;
     /// Mailboxes have changed while it was [`Next::Idle`].
     fn wake(&mut self) {}
+    /// What became of the login that it asked for with [`Next::Login`].
+    fn login_checked(&mut self, verdict: LoginVerdict);
     /// TLS has begun: what came before it is forgotten.
     fn tls_began(&mut self);
     /// Says why the session ends though the client did not ask for it: [`EndReason::Shutdown`] or
@@ -49,8 +52,6 @@ pub(crate) trait Session: Send + 'static {
     fn bye(&mut self, reason: EndReason);
     /// What is to be written.
     fn take_output(&mut self) -> Vec<u8>;
-    /// Attempts to log in since this was last asked.
-    fn take_attempts(&mut self) -> Vec<Attempt>;
     /// Who is logged in, or was until the session ended; empty before.
     fn user(&self) -> &str;
     /// How many commands there were.
@@ -69,7 +70,7 @@ pub(crate) struct Facts {
 }
 
 /// What the driver does next, after it has written what there is to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Read more octets.
     Read,
@@ -77,6 +78,8 @@ pub(crate) enum Next {
     More,
     /// Begin TLS.
     StartTls,
+    /// Check a login and answer with [`Session::login_checked`].
+    Login(Credentials),
     /// Read more octets, and [`Session::wake`] the session when mailboxes change.
     Idle,
     /// Close the connection.
@@ -123,17 +126,6 @@ impl EndReason {
     }
 }
 
-/// An attempt to log in, for the event tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attempt {
-    /// The name that was tried.
-    pub(crate) user: String,
-    /// `LOGIN`, `PLAIN` …
-    pub(crate) mechanism: &'static str,
-    /// Why it failed; `None` when it did not.
-    pub(crate) failure: Option<&'static str>,
-}
-
 /// The two listeners of a protocol, each with its key in the configuration.
 pub(crate) struct Addresses {
     /// TLS begins when the client asks.
@@ -147,6 +139,7 @@ pub(crate) struct Server<S> {
     pub(crate) stores: Stores,
     config: Arc<Config>,
     tls: Arc<ServerTls>,
+    logins: Logins,
     emitter: Emitter,
     changes: watch::Receiver<()>,
     session: PhantomData<fn() -> S>,
@@ -164,7 +157,10 @@ impl<S: Session> Server<S> {
     ) -> Result<Arc<Self>, ServeError> {
         let stores = Stores::open(&context.data_dir)?;
         let tls = Arc::new(ServerTls::load(&config.certificate, &config.key)?);
-        Ok(Arc::new(Self { stores, config, tls, emitter: context.emitter.clone(), changes, session: PhantomData }))
+        let (emitter, found) = (context.emitter.clone(), stores.clone());
+        let look = move |user: &str, password: &str| found.log_in(user, password);
+        let logins = Logins::new(S::PROTOCOL, config.limits.max_login_failures, emitter.clone(), look);
+        Ok(Arc::new(Self { stores, config, tls, logins, emitter, changes, session: PhantomData }))
     }
 
     /// Serves on both listeners until `shutdown`.
@@ -225,7 +221,6 @@ impl<S: Session> Talk<'_, S> {
             let Some(next) = self.work(|session| session.run(Time::now())).await else {
                 return EndReason::InternalError;
             };
-            self.tell_attempts();
             if let Err(reason) = self.write(&mut stream).await {
                 return reason;
             }
@@ -240,6 +235,15 @@ impl<S: Session> Talk<'_, S> {
                         Ok(stream) => stream,
                         Err(reason) => return reason,
                     };
+                    continue;
+                }
+                Next::Login(credentials) => {
+                    let verdict = tokio::select! {
+                        biased;
+                        () = shutdown.cancelled() => return self.bye(stream, EndReason::Shutdown).await,
+                        verdict = self.server.logins.check(self.peer.ip(), credentials) => verdict,
+                    };
+                    self.work(|session| session.login_checked(verdict)).await;
                     continue;
                 }
                 Next::Read => false,
@@ -275,22 +279,6 @@ impl<S: Session> Talk<'_, S> {
         let (session, value) = worked.await.ok()?;
         self.session = Some(session);
         Some(value)
-    }
-
-    fn tell_attempts(&mut self) {
-        let attempts = self.session.as_mut().map(|session| session.take_attempts()).unwrap_or_default();
-        for attempt in attempts {
-            self.server.emitter.emit(AuthEvent {
-                ts: Time::now(),
-                protocol: S::PROTOCOL.to_owned(),
-                user: attempt.user,
-                client_ip: Some(self.peer.ip().into()),
-                mechanism: attempt.mechanism.to_owned(),
-                result: if attempt.failure.is_none() { "ok" } else { "failed" }.to_owned(),
-                reason: attempt.failure.unwrap_or_default().to_owned(),
-                ..AuthEvent::default()
-            });
-        }
     }
 
     async fn start_tls(&mut self, stream: Stream) -> Result<Stream, EndReason> {

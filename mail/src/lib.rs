@@ -6,8 +6,10 @@
 mod access;
 pub mod admin;
 pub mod config;
+pub mod guard;
 pub mod imap;
 pub mod listen;
+pub mod login;
 pub mod pop3;
 pub mod queue;
 pub mod service;

@@ -19,7 +19,8 @@ use aggregator::event::Time;
 use super::command::{Command, Tagged};
 use super::frame::{EARLY_LITERAL_BYTES, Frame, Framer};
 use super::parse::{Complaint, parse, tag_of};
-use crate::access::{self, Attempt, EndReason, Facts, Next};
+use crate::access::{self, EndReason, Facts, Next};
+use crate::login::{Credentials, LoginVerdict};
 use crate::store::{Account, StoreError, Stores};
 use fetch::FetchJob;
 use selected::Selected;
@@ -43,6 +44,11 @@ enum Expect {
     /// The response to AUTHENTICATE's challenge.
     SaslPlain {
         tag: String,
+    },
+    /// Nothing before the login is checked; the credentials until the driver has taken them.
+    Verdict {
+        tag: String,
+        credentials: Option<Credentials>,
     },
     /// DONE.
     IdleEnd {
@@ -105,7 +111,6 @@ pub(crate) struct Session {
     condstore: bool,
     complaints: u32,
     failures: u32,
-    attempts: Vec<Attempt>,
     commands: u32,
     user: String,
 }
@@ -129,7 +134,6 @@ impl access::Session for Session {
             condstore: false,
             complaints: 0,
             failures: 0,
-            attempts: Vec::new(),
             commands: 0,
             user: String::new(),
         };
@@ -152,10 +156,6 @@ impl access::Session for Session {
         std::mem::take(&mut self.out)
     }
 
-    fn take_attempts(&mut self) -> Vec<Attempt> {
-        std::mem::take(&mut self.attempts)
-    }
-
     fn commands(&self) -> u32 {
         self.commands
     }
@@ -174,6 +174,11 @@ impl access::Session for Session {
             }
             if self.out.len() >= PIECE_BYTES {
                 return Next::More;
+            }
+            if let Expect::Verdict { credentials, .. } = &mut self.expect
+                && let Some(credentials) = credentials.take()
+            {
+                return Next::Login(credentials);
             }
             if matches!(self.expect, Expect::Tls) {
                 return Next::StartTls;
@@ -206,6 +211,13 @@ impl access::Session for Session {
         }
     }
 
+    fn login_checked(&mut self, verdict: LoginVerdict) {
+        if let Expect::Verdict { tag, .. } = std::mem::replace(&mut self.expect, Expect::Command) {
+            let done = self.admit(verdict);
+            self.answer(&tag, &done);
+        }
+    }
+
     fn bye(&mut self, reason: EndReason) {
         self.untagged(match reason {
             EndReason::TimedOut => "BYE [CLIENTBUG] You were silent for too long",
@@ -217,10 +229,10 @@ impl access::Session for Session {
 impl Session {
     fn line(&mut self, line: &[u8], now: Time) {
         match std::mem::replace(&mut self.expect, Expect::Command) {
-            Expect::Command | Expect::Tls => self.command(line, now),
+            Expect::Command | Expect::Tls | Expect::Verdict { .. } => self.command(line, now),
             Expect::SaslPlain { tag } => {
-                let done = self.sasl_response(line);
-                self.answer(&tag, &done);
+                let outcome = self.sasl_response(&tag, line);
+                self.conclude(&tag, outcome);
             }
             Expect::IdleEnd { tag } => {
                 self.sync(selected::Expunges::Told);
@@ -278,7 +290,7 @@ impl Session {
             }
             Command::StartTls => self.start_tls(),
             Command::Authenticate { mechanism, initial } => return self.authenticate(tag, &mechanism, initial),
-            Command::Login { user, password } => self.login(&user, &password),
+            Command::Login { user, password } => return self.login(tag, &user, &password),
             command => match &self.state {
                 State::NotAuthenticated | State::Ended(_) => bad("[CLIENTBUG] Log in first"),
                 State::Authenticated(account) | State::Selected(account, _) => {
@@ -345,6 +357,12 @@ impl Session {
             _ => ok("CHECK done"),
         };
         Ok(Outcome::Done(done))
+    }
+
+    fn conclude(&mut self, tag: &str, outcome: Outcome) {
+        if let Outcome::Done(done) = outcome {
+            self.answer(tag, &done);
+        }
     }
 
     fn answer(&mut self, tag: &str, done: &Done) {

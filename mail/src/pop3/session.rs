@@ -9,8 +9,9 @@ use aggregator::event::Time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::access::{self, Attempt, EndReason, Facts, Next};
-use crate::store::{Account, Directory, MailboxId, StoreError, Stores};
+use crate::access::{self, EndReason, Facts, Next};
+use crate::login::{Credentials, LoginVerdict};
+use crate::store::{Account, MailboxId, StoreError, Stores};
 
 /// Octets of a line (RFC 2449 section 4 asks for 255; AUTH may need more).
 const LINE_BYTES: usize = 4 * 1024;
@@ -40,6 +41,8 @@ enum State {
     Authorization(Option<String>),
     /// The client's next line is the response to AUTH PLAIN.
     Sasl,
+    /// The login is being checked; the credentials until the driver has taken them.
+    Verdict(Option<Credentials>),
     Transaction(Box<Maildrop>),
     /// TLS is to begin.
     Tls,
@@ -54,7 +57,6 @@ pub(super) struct Session {
     out: Vec<u8>,
     /// Lines of a long listing that are still to be written.
     listing: VecDeque<String>,
-    attempts: Vec<Attempt>,
     user: String,
     failures: u32,
     complaints: u32,
@@ -75,7 +77,6 @@ impl access::Session for Session {
             input: Vec::new(),
             out: b"+OK Varde POP3\r\n".to_vec(),
             listing: VecDeque::new(),
-            attempts: Vec::new(),
             user: String::new(),
             failures: 0,
             complaints: 0,
@@ -91,10 +92,6 @@ impl access::Session for Session {
         std::mem::take(&mut self.out)
     }
 
-    fn take_attempts(&mut self) -> Vec<Attempt> {
-        std::mem::take(&mut self.attempts)
-    }
-
     fn commands(&self) -> u32 {
         self.commands
     }
@@ -107,6 +104,11 @@ impl access::Session for Session {
         self.facts.tls = true;
         self.input.clear();
         self.state = State::Authorization(None);
+    }
+
+    fn login_checked(&mut self, verdict: LoginVerdict) {
+        self.state = State::Authorization(None);
+        self.admit(verdict);
     }
 
     fn bye(&mut self, reason: EndReason) {
@@ -126,8 +128,12 @@ impl access::Session for Session {
                     return Next::More;
                 }
             }
-            match self.state {
-                State::Ended(reason) => return Next::Close(reason),
+            match &mut self.state {
+                State::Verdict(credentials) => match credentials.take() {
+                    Some(credentials) => return Next::Login(credentials),
+                    None => return Next::More,
+                },
+                State::Ended(reason) => return Next::Close(*reason),
                 State::Tls => return Next::StartTls,
                 _ if self.out.len() >= PIECE_BYTES => return Next::More,
                 _ => {}
@@ -239,38 +245,40 @@ impl Session {
         }
     }
 
+    /// Has the login checked; [`Session::admit`] says what became of it.
     fn check(&mut self, mechanism: &'static str, user: String, password: &str) {
-        let opened = self
-            .stores
-            .directory
-            .authenticate(&user, password)
-            .and_then(|account| account.map(|account| self.open(account)).transpose());
-        let failure = match opened {
-            Ok(Some(maildrop)) => {
-                let (count, size) = maildrop.count();
-                self.user = maildrop.account.address.clone();
-                self.state = State::Transaction(Box::new(maildrop));
-                self.reply("+OK", &[&count.to_string(), " messages (", &size.to_string(), " octets)"].concat());
-                None
-            }
-            Ok(None) => {
-                self.reply("-ERR", "[AUTH] Wrong address or password");
-                self.failures += 1;
-                if self.failures >= FAILURES {
-                    self.state = State::Ended(EndReason::LoginFailures);
+        self.state = State::Verdict(Some(Credentials { mechanism, user, password: password.to_owned() }));
+    }
+
+    fn admit(&mut self, verdict: LoginVerdict) {
+        match verdict {
+            LoginVerdict::Accept(account) => match self.open(account) {
+                Ok(maildrop) => {
+                    let (count, size) = maildrop.count();
+                    self.user = maildrop.account.address.clone();
+                    self.state = State::Transaction(Box::new(maildrop));
+                    self.reply("+OK", &[&count.to_string(), " messages (", &size.to_string(), " octets)"].concat());
                 }
-                Some("wrong_credentials")
+                Err(error) => self.unavailable(&error),
+            },
+            LoginVerdict::Wrong => self.failed("[AUTH] Wrong address or password"),
+            // RFC 3206: [AUTH] would say that the password is wrong, and clients would ask their users for another.
+            LoginVerdict::PutOff => self.failed("[SYS/TEMP] too many wrong passwords; try again in ten minutes"),
+            LoginVerdict::Unavailable => {
+                self.reply("-ERR", "[SYS/TEMP] the store does not answer; try again later");
             }
-            Err(error) => {
-                self.unavailable(&error);
-                Some("store_unavailable")
-            }
-        };
-        self.attempts.push(Attempt { user, mechanism, failure });
+        }
+    }
+
+    fn failed(&mut self, text: &str) {
+        self.reply("-ERR", text);
+        self.failures += 1;
+        if self.failures >= FAILURES {
+            self.state = State::Ended(EndReason::LoginFailures);
+        }
     }
 
     fn open(&self, account: Account) -> Result<Maildrop, StoreError> {
-        self.stores.mailboxes.ensure_account(account.id)?;
         let inbox = self.stores.mailboxes.open_mailbox(account.id, "INBOX")?;
         let view = self.stores.mailboxes.changes(inbox.id, 0)?;
         let items = view.changed.iter().map(|state| Item { uid: state.uid, size: state.size, deleted: false });

@@ -1,24 +1,22 @@
 //! The driver of server sessions: octets between sockets and [`Session`], questions to directory and queue, events.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
-use aggregator::event::{AuthEvent, Reception, ReceptionVerdict, Session as SessionRow, Time};
+use aggregator::event::{Reception, ReceptionVerdict, Session as SessionRow, Time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::address::EmailAddress;
-use super::guard::Guard;
 use super::header::{self, Received};
 use super::reply::{self, Reply};
-use super::sasl::Credentials;
-use super::session::{Action, Answer, EndReason, LoginVerdict, Message, RecipientVerdict, Role, Session, Settings};
+use super::session::{Action, Answer, EndReason, Message, RecipientVerdict, Role, Session, Settings};
 use crate::config::Config;
 use crate::listen::{Connection, Serve, Stream, TlsFacts};
+use crate::login::Logins;
 use crate::queue::id;
 use crate::queue::store::{Envelope, NewMessage, Queue};
 use crate::store::{Account, BlobStore, Directory, StoreError};
@@ -28,8 +26,6 @@ use crate::tls::ServerTls;
 const READ_OCTETS: usize = 16_384;
 /// Octets of bodies that all sessions of a process hold together. Past it messages are put off with 452.
 pub const MAX_HELD_OCTETS: usize = 1 << 30;
-/// Passwords checked at one time: each check takes memory and a processor.
-const CONCURRENT_LOGINS: usize = 4;
 /// How long a client that was sent away may go on talking before the connection is cut.
 const LINGER: Duration = Duration::from_secs(30);
 /// How long it may be silent then.
@@ -46,8 +42,7 @@ pub struct Server {
     blobs: Arc<dyn BlobStore>,
     queue: Queue,
     emitter: Emitter,
-    guard: Mutex<Guard>,
-    logins: Semaphore,
+    logins: Logins,
     held: AtomicUsize,
 }
 
@@ -78,10 +73,12 @@ impl Server {
             max_message_bytes: usize::try_from(config.max_message_bytes).unwrap_or(usize::MAX),
             max_recipients: config.limits.max_recipients,
         };
+        let (max_failures, emitter) = (config.limits.max_login_failures, parts.emitter.clone());
+        let directory = Arc::clone(&parts.directory);
+        let look = move |user: &str, password: &str| directory.authenticate(user, password);
         Self {
             settings: Arc::new(settings),
-            guard: Mutex::new(Guard::new(config.limits.max_login_failures)),
-            logins: Semaphore::new(CONCURRENT_LOGINS),
+            logins: Logins::new(protocol(role), max_failures, emitter, look),
             held: AtomicUsize::new(0),
             config: parts.config,
             tls: parts.tls,
@@ -89,13 +86,6 @@ impl Server {
             blobs: parts.blobs,
             queue: parts.queue,
             emitter: parts.emitter,
-        }
-    }
-
-    fn protocol(&self) -> &'static str {
-        match self.settings.role {
-            Role::Mx => "smtp",
-            Role::Submission => "submission",
         }
     }
 
@@ -130,48 +120,13 @@ impl Server {
         });
         verdict.await.unwrap_or(RecipientVerdict::Unavailable)
     }
+}
 
-    async fn login(&self, ip: IpAddr, credentials: Credentials) -> LoginVerdict {
-        let Credentials { mechanism, user, password } = credentials;
-        let guard = || self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = if guard().allows(Time::now(), ip, &user) {
-            let permit = self.logins.acquire().await;
-            let name = user.clone();
-            let found = self.ask(move |directory| directory.authenticate(&name, &password)).await;
-            drop(permit);
-            match found {
-                Some(Some(account)) => LoginVerdict::Accept(account),
-                Some(None) => LoginVerdict::Wrong,
-                None => LoginVerdict::Unavailable,
-            }
-        } else {
-            LoginVerdict::PutOff
-        };
-        let (result, reason) = match &verdict {
-            LoginVerdict::Accept(_) => ("ok", ""),
-            LoginVerdict::Wrong => ("failed", "wrong_credentials"),
-            LoginVerdict::PutOff => ("failed", "too_many_failures"),
-            LoginVerdict::Unavailable => ("failed", "directory_unavailable"),
-        };
-        self.emitter.emit(AuthEvent {
-            ts: Time::now(),
-            protocol: self.protocol().to_owned(),
-            user: user.clone(),
-            client_ip: Some(ip.into()),
-            mechanism: mechanism.to_owned(),
-            result: result.to_owned(),
-            reason: reason.to_owned(),
-            ..AuthEvent::default()
-        });
-        match &verdict {
-            LoginVerdict::Accept(_) => guard().succeeded(ip),
-            LoginVerdict::Wrong => {
-                let delay = guard().failed(Time::now(), ip, &user);
-                tokio::time::sleep(delay).await;
-            }
-            LoginVerdict::PutOff | LoginVerdict::Unavailable => {}
-        }
-        verdict
+/// The name in events.
+const fn protocol(role: Role) -> &'static str {
+    match role {
+        Role::Mx => "smtp",
+        Role::Submission => "submission",
     }
 }
 
@@ -198,7 +153,7 @@ impl Serve for Server {
         talk.hold(0);
         self.emitter.emit(SessionRow {
             ts: Time::now(),
-            protocol: self.protocol().to_owned(),
+            protocol: protocol(self.settings.role).to_owned(),
             user: talk.session.user().map_or(String::new(), |account| account.address.clone()),
             client_ip: Some(peer.ip().into()),
             duration_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
@@ -342,7 +297,7 @@ impl Talk<'_> {
         let answer = match action {
             Action::CheckSender(address) => Answer::Sender(self.may_send_as(&address).await),
             Action::CheckRecipient(address) => Answer::Recipient(self.server.recipient(&address).await),
-            Action::Login(credentials) => Answer::Login(self.server.login(self.peer.ip(), credentials).await),
+            Action::Login(credentials) => Answer::Login(self.server.logins.check(self.peer.ip(), credentials).await),
             Action::Store(message) => Answer::Stored(self.store(*message).await),
             other => return self.say(other),
         };

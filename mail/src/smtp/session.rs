@@ -9,7 +9,8 @@ use super::address::EmailAddress;
 use super::body::{Body, BodyFault};
 use super::command::{Command, Mail, Recipient};
 use super::reply::{self, Reply};
-use super::sasl::{Credentials, Exchange, Step};
+use super::sasl::{Exchange, Step};
+use crate::login::{Credentials, LoginVerdict};
 use crate::store::Account;
 
 #[cfg(test)]
@@ -144,19 +145,6 @@ pub enum RecipientVerdict {
     UnknownUser,
     /// The domain is not ours.
     NotLocal,
-    /// The directory cannot be read.
-    Unavailable,
-}
-
-/// The outcome of a login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginVerdict {
-    /// It is he.
-    Accept(Account),
-    /// Wrong name or password.
-    Wrong,
-    /// Too many wrong ones before.
-    PutOff,
     /// The directory cannot be read.
     Unavailable,
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::access::Session as _;
-use crate::store::{BlobStore, Deliver, LocalDelivery};
+use crate::store::{BlobStore, Deliver, Directory, LocalDelivery};
 
 fn facts(loopback: bool) -> Facts {
     Facts { tls: false, loopback, max_message_bytes: 0 }
@@ -44,8 +44,13 @@ impl Talk {
         loop {
             self.next = self.session.run(Time(0));
             heard.extend(self.session.take_output());
-            if self.next != Next::More {
-                return String::from_utf8(heard).unwrap();
+            match self.next.clone() {
+                Next::More => {}
+                Next::Login(Credentials { user, password, .. }) => {
+                    let found = self.stores.log_in(&user, &password).unwrap();
+                    self.session.login_checked(found.map_or(LoginVerdict::Wrong, LoginVerdict::Accept));
+                }
+                _ => return String::from_utf8(heard).unwrap(),
             }
         }
     }
@@ -94,6 +99,20 @@ fn passwords_are_refused_in_the_clear_from_elsewhere() {
     talk.session.tls_began();
     let heard = talk.say("AUTH PLAIN\r\nAGFkYUB2YXJkZS50ZXN0AHNlY3JldCB3b3Jk\r\n");
     assert_eq!(heard, "+ \r\n+OK 0 messages (0 octets)\r\n");
+}
+
+#[test]
+fn a_login_that_is_put_off_does_not_blame_the_password_and_ends_the_session_in_the_end() {
+    let mut talk = Talk::new(true);
+    talk.say("");
+    for attempt in 1..=5 {
+        talk.session.receive(b"USER ada@varde.test\r\nPASS secret word\r\n");
+        assert!(matches!(talk.session.run(Time(0)), Next::Login(_)));
+        talk.session.login_checked(LoginVerdict::PutOff);
+        let heard = talk.say("");
+        assert!(heard.ends_with("-ERR [SYS/TEMP] too many wrong passwords; try again in ten minutes\r\n"), "{heard}");
+        assert_eq!(talk.next == Next::Close(EndReason::LoginFailures), attempt == 5);
+    }
 }
 
 #[test]
