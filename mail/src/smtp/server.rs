@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::address::EmailAddress;
 use super::header::{self, Received};
 use super::reply::{self, Reply};
-use super::session::{Action, Answer, EndReason, Message, RecipientVerdict, Role, Session, Settings};
+use super::session::{About, Action, Answer, EndReason, Message, RecipientVerdict, Role, Session, Settings};
 use crate::config::Config;
 use crate::listen::{Connection, Serve, Stream, TlsFacts};
 use crate::login::Logins;
@@ -308,9 +308,9 @@ impl Talk<'_> {
     fn say(&mut self, action: Action) -> Flow {
         match action {
             Action::Reply(reply) => reply.write(&mut self.out),
-            Action::Refuse { reply, recipient, class } => {
+            Action::Refuse { reply, about, class } => {
                 reply.write(&mut self.out);
-                self.refused(&reply, recipient.as_ref(), class);
+                self.refused(&reply, &about, class);
             }
             Action::StartTls(reply) => {
                 reply.write(&mut self.out);
@@ -402,12 +402,12 @@ impl Talk<'_> {
             smtp_code: Some(250),
             enhanced_code: "2.0.0".to_owned(),
             response: ["queued as ", &id].concat(),
-            ..self.reception(None)
+            ..self.reception(&About::Message)
         });
         Ok(id)
     }
 
-    fn refused(&self, reply: &Reply, recipient: Option<&EmailAddress>, class: &str) {
+    fn refused(&self, reply: &Reply, about: &About, class: &str) {
         let verdict = if reply.code >= 500 { ReceptionVerdict::Rejected } else { ReceptionVerdict::Deferred };
         self.server.emitter.emit(Reception {
             verdict,
@@ -415,16 +415,21 @@ impl Talk<'_> {
             enhanced_code: reply.enhanced.to_owned(),
             class: class.to_owned(),
             response: reply.text.clone().into_owned(),
-            ..self.reception(recipient)
+            ..self.reception(about)
         });
     }
 
     /// What is known of the message that the client offers.
-    fn reception(&self, recipient: Option<&EmailAddress>) -> Reception {
+    fn reception(&self, about: &About) -> Reception {
         let (mail, recipients) = self.session.envelope().unzip();
         let recipients = recipients.unwrap_or_default();
-        let sender = mail.and_then(|mail| mail.sender.as_ref());
-        let recipient = recipient.or_else(|| recipients.first().map(|first| &first.address));
+        let (mut sender, mut recipient) =
+            (mail.and_then(|mail| mail.sender.as_ref()), recipients.first().map(|first| &first.address));
+        match about {
+            About::Message => {}
+            About::Sender(refused) => sender = refused.as_ref(),
+            About::Recipient(refused) => recipient = Some(refused),
+        }
         let tls = self.tls.clone().unwrap_or_default();
         Reception {
             ts: Time::now(),

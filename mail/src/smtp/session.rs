@@ -67,8 +67,8 @@ pub enum Action {
     Refuse {
         /// The reply.
         reply: Reply,
-        /// The recipient that it concerns, if it is about one.
-        recipient: Option<EmailAddress>,
+        /// What it is about.
+        about: About,
         /// One word of the classification.
         class: &'static str,
     },
@@ -84,6 +84,17 @@ pub enum Action {
     StartTls(Reply),
     /// Send the reply and close.
     Close(Reply, EndReason),
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum About {
+    /// A command that cannot be read, or the open transaction.
+    Message,
+    /// MAIL with this reverse-path.
+    Sender(Option<EmailAddress>),
+    /// RCPT with this address.
+    Recipient(EmailAddress),
 }
 
 /// Why a session ended, in the words of the event table.
@@ -309,11 +320,7 @@ impl Session {
             return self.close(CONFUSED, EndReason::ProtocolError);
         };
         match (pending, answer) {
-            (Pending::Sender(mail), Answer::Sender(verdict)) => match verdict {
-                Some(true) => self.begin(mail),
-                Some(false) => self.refuse(SENDER_DENIED, None, "sender_denied"),
-                None => self.refuse(reply::DIRECTORY_BUSY, None, "directory"),
-            },
+            (Pending::Sender(mail), Answer::Sender(verdict)) => self.sender_checked(mail, verdict),
             (Pending::Recipient(recipient), Answer::Recipient(verdict)) => self.recipient_checked(recipient, verdict),
             (Pending::Login, Answer::Login(verdict)) => match verdict {
                 LoginVerdict::Accept(account) => {
@@ -328,7 +335,7 @@ impl Session {
                 self.spent = true;
                 match stored {
                     Ok(id) => Action::Reply(Reply::with(250, "2.0.0", format!("queued as {id}"))),
-                    Err((reply, class)) => self.refuse(reply, None, class),
+                    Err((reply, class)) => self.refuse(reply, About::Message, class),
                 }
             }
             _ => self.close(CONFUSED, EndReason::ProtocolError),
@@ -437,7 +444,7 @@ impl Session {
             Ok(command) => self.command(command),
             // How many octets follow is not known: nothing after it can be told from a command.
             Err(reply) if verb == b"BDAT" => self.close(reply, EndReason::ProtocolError),
-            Err(reply) if verb == b"MAIL" || verb == b"RCPT" => self.refuse(reply, None, "protocol"),
+            Err(reply) if verb == b"MAIL" || verb == b"RCPT" => self.refuse(reply, About::Message, "protocol"),
             Err(reply) => self.error(reply),
         })
     }
@@ -523,17 +530,18 @@ impl Session {
     }
 
     fn mail(&mut self, mail: Mail) -> Action {
+        let about = About::Sender(mail.sender.clone());
         if self.helo.is_none() {
-            return self.refuse(EHLO_FIRST, None, "protocol");
+            return self.refuse(EHLO_FIRST, about, "protocol");
         }
         if self.transaction.is_some() {
-            return self.refuse(NESTED_MAIL, None, "protocol");
+            return self.refuse(NESTED_MAIL, about, "protocol");
         }
         if self.settings.role == Role::Submission && self.user.is_none() {
-            return self.refuse(if self.tls { AUTH_REQUIRED } else { TLS_REQUIRED }, None, "auth_required");
+            return self.refuse(if self.tls { AUTH_REQUIRED } else { TLS_REQUIRED }, about, "auth_required");
         }
         if mail.size.is_some_and(|size| size > self.settings.max_message_bytes as u64) {
-            return self.refuse(reply::TOO_LARGE, None, "size");
+            return self.refuse(reply::TOO_LARGE, about, "size");
         }
         match (&mail.sender, self.settings.role) {
             (Some(sender), Role::Submission) => {
@@ -545,6 +553,15 @@ impl Session {
         }
     }
 
+    fn sender_checked(&mut self, mail: Mail, verdict: Option<bool>) -> Action {
+        let about = About::Sender(mail.sender.clone());
+        match verdict {
+            Some(true) => self.begin(mail),
+            Some(false) => self.refuse(SENDER_DENIED, about, "sender_denied"),
+            None => self.refuse(reply::DIRECTORY_BUSY, about, "directory"),
+        }
+    }
+
     fn begin(&mut self, mail: Mail) -> Action {
         self.transaction = Some(Transaction { mail, recipients: Vec::new(), chunks: None });
         Action::Reply(Reply::new(250, "2.1.0", "sender OK"))
@@ -552,15 +569,17 @@ impl Session {
 
     fn rcpt(&mut self, recipient: Recipient) -> Action {
         let address = recipient.address.clone();
-        let Some(open) = &self.transaction else { return self.refuse(MAIL_FIRST, Some(address), "protocol") };
+        let Some(open) = &self.transaction else {
+            return self.refuse(MAIL_FIRST, About::Recipient(address), "protocol");
+        };
         if open.chunks.is_some() {
-            return self.refuse(DATA_AFTER_BDAT, Some(address), "protocol");
+            return self.refuse(DATA_AFTER_BDAT, About::Recipient(address), "protocol");
         }
         if !open.mail.utf8 && !address.is_ascii() {
-            return self.refuse(NEEDS_UTF8, Some(address), "protocol");
+            return self.refuse(NEEDS_UTF8, About::Recipient(address), "protocol");
         }
         if open.recipients.len() >= self.settings.max_recipients {
-            return self.refuse(TOO_MANY_RECIPIENTS, Some(address), "too_many_recipients");
+            return self.refuse(TOO_MANY_RECIPIENTS, About::Recipient(address), "too_many_recipients");
         }
         self.state = State::Waiting(Pending::Recipient(recipient));
         Action::CheckRecipient(address)
@@ -575,17 +594,21 @@ impl Session {
                 }
                 Action::Reply(Reply::new(250, "2.1.5", "recipient OK"))
             }
-            (RecipientVerdict::UnknownUser, _) => self.refuse(UNKNOWN_USER, Some(address), "user_unknown"),
-            (RecipientVerdict::NotLocal, Role::Mx) => self.refuse(RELAY_DENIED, Some(address), "relay_denied"),
-            (RecipientVerdict::Unavailable, _) => self.refuse(reply::DIRECTORY_BUSY, Some(address), "directory"),
+            (RecipientVerdict::UnknownUser, _) => self.refuse(UNKNOWN_USER, About::Recipient(address), "user_unknown"),
+            (RecipientVerdict::NotLocal, Role::Mx) => {
+                self.refuse(RELAY_DENIED, About::Recipient(address), "relay_denied")
+            }
+            (RecipientVerdict::Unavailable, _) => {
+                self.refuse(reply::DIRECTORY_BUSY, About::Recipient(address), "directory")
+            }
         }
     }
 
     fn data(&mut self) -> Action {
         match &self.transaction {
-            None => self.refuse(MAIL_FIRST, None, "protocol"),
-            Some(open) if open.chunks.is_some() => self.refuse(DATA_AFTER_BDAT, None, "protocol"),
-            Some(open) if open.recipients.is_empty() => self.refuse(NO_RECIPIENTS, None, "protocol"),
+            None => self.refuse(MAIL_FIRST, About::Message, "protocol"),
+            Some(open) if open.chunks.is_some() => self.refuse(DATA_AFTER_BDAT, About::Message, "protocol"),
+            Some(open) if open.recipients.is_empty() => self.refuse(NO_RECIPIENTS, About::Message, "protocol"),
             Some(_) => {
                 self.state = State::Data(Body::new(self.settings.max_message_bytes));
                 Action::Reply(Reply::new(354, "", "end with CRLF.CRLF"))
@@ -604,7 +627,7 @@ impl Session {
     fn chunk_complete(&mut self, body: Option<Body>, last: bool) -> Action {
         let Some(body) = body else {
             let reply = if self.transaction.is_some() { NO_RECIPIENTS } else { MAIL_FIRST };
-            return self.refuse(reply, None, "protocol");
+            return self.refuse(reply, About::Message, "protocol");
         };
         if last || body.fault().is_some() {
             return self.complete(body);
@@ -638,12 +661,12 @@ impl Session {
             BodyFault::BareLineEnd => (reply::BARE_LINE_END_IN_CONTENT, "bare_line_end"),
             BodyFault::NoMemory => (reply::NO_ROOM, "storage"),
         };
-        self.refuse(reply, None, class)
+        self.refuse(reply, About::Message, class)
     }
 
-    fn refuse(&mut self, reply: Reply, recipient: Option<EmailAddress>, class: &'static str) -> Action {
+    fn refuse(&mut self, reply: Reply, about: About, class: &'static str) -> Action {
         match self.error(reply) {
-            Action::Reply(reply) => Action::Refuse { reply, recipient, class },
+            Action::Reply(reply) => Action::Refuse { reply, about, class },
             other => other,
         }
     }
