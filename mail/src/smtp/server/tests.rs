@@ -1,6 +1,6 @@
 //! The server over real sockets.
 
-use aggregator::event::Event;
+use aggregator::event::{Event, Reception, ReceptionVerdict};
 
 use super::*;
 use crate::store::BlobId;
