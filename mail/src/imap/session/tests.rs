@@ -198,6 +198,7 @@ fn messages_are_appended_and_copied_with_their_uids() {
     talk.check("b APPEND INBOX (\\Seen) \" 1-Feb-1994 21:52:25 -0800\" {16}", "+ Ready");
     talk.check("Subject: x\r\n\r\ny\r", "b OK [APPENDUID VALIDITY 1] APPEND done");
     talk.check("c APPEND INBOX {3+}\r\na\r\n {3+}\r\nb\r\n", "c OK [APPENDUID VALIDITY 2:3] APPEND done");
+    talk.check("n APPEND INBOX {3+}\r\na\0b", "n BAD A message cannot contain NUL");
     talk.check("d APPEND INBOX {999999}", "d NO [TOOBIG] The literal is larger than is taken");
     talk.say("e SELECT INBOX\r\n");
     talk.check(
