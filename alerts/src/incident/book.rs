@@ -32,6 +32,13 @@ pub enum Step {
     Noted(String),
     /// It has ended.
     Resolved(String),
+    /// It had recovered from most regions and fails again: that outage has ended, and a new one has begun.
+    Again {
+        /// The one that has ended.
+        ended: String,
+        /// The new one.
+        opened: String,
+    },
 }
 
 /// All incidents of a watcher.
@@ -166,6 +173,10 @@ impl Book {
         if let Some(incident) =
             self.open.values_mut().filter(same_target).find(|incident| incident.failing.contains(&change.service))
         {
+            if change.service == incident.service && incident.recovered_at.is_some() {
+                let key = incident.key();
+                return self.begin_again(&key, change, scope);
+            }
             return Self::fails_again(incident, change, scope);
         }
         let root_known = |incident: &&mut Incident| is_composite(&change.service) || is_composite(&incident.service);
@@ -191,7 +202,6 @@ impl Book {
 
     fn fails_again(incident: &mut Incident, change: &Change, scope: Scope) -> Step {
         incident.observations = change.observations.clone();
-        incident.recovered_at = None;
         if incident.scope == scope || change.service != incident.service {
             return Step::Noted(incident.key());
         }
@@ -203,10 +213,25 @@ impl Book {
         Step::Worsened(incident.key())
     }
 
+    /// The outage ended when most regions were back; what comes now is another, and people have to hear of it.
+    fn begin_again(&mut self, key: &str, change: &Change, scope: Scope) -> Step {
+        let Some(mut before) = self.open.remove(key) else { return Step::Nothing };
+        let mut composites = std::mem::take(&mut before.failing);
+        composites.remove(&before.service);
+        self.resolve(before, change);
+        let opened = self.begin(change, scope, Paging::Paged);
+        if let Some(incident) = self.open.get_mut(&opened) {
+            incident.failing.append(&mut composites);
+        }
+        Step::Again { ended: key.to_owned(), opened }
+    }
+
     fn regional(&mut self, change: &Change) -> Step {
         let mut same_target = self.open.values_mut().filter(|incident| incident.target == change.target);
         if let Some(incident) = same_target.find(|incident| incident.failing.contains(&change.service)) {
-            if incident.scope == Scope::AllRegions && incident.recovered_at.is_none() {
+            // Only the root says when the outage ended; what hangs on it may be partly back before.
+            let is_root = change.service == incident.service;
+            if is_root && incident.scope == Scope::AllRegions && incident.recovered_at.is_none() {
                 incident.recovered_at = Some(change.since);
                 incident.note(change.at, format!("{} is up again, not yet from every region", change.title));
                 return Step::Noted(incident.key());
@@ -240,13 +265,17 @@ impl Book {
         if !still.is_empty() {
             incident.note(change.at, format!("{} will be looked at again by its next audit", still.join(", ")));
         }
-        let Some(mut incident) = self.open.remove(&key) else { return Step::Nothing };
+        let Some(incident) = self.open.remove(&key) else { return Step::Nothing };
+        self.resolve(incident, change);
+        Step::Resolved(key)
+    }
+
+    fn resolve(&mut self, mut incident: Incident, change: &Change) {
         incident.state = IncidentState::Resolved;
         let end = incident.recovered_at.unwrap_or(change.since).max(incident.opened_at);
         incident.resolved_at = Some(end);
         incident.note(change.at, "resolved");
         self.close(incident);
-        Step::Resolved(key)
     }
 
     /// An incident that no watcher found: somebody says it in words.

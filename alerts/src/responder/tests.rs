@@ -23,6 +23,12 @@ fn up() -> Judgement {
     Judgement::Changed(Box::new(change))
 }
 
+fn regional() -> Judgement {
+    let mut change = change("imap", VerdictState::Regional, Time::now().seconds());
+    change.title = "IMAP".to_owned();
+    Judgement::Changed(Box::new(change))
+}
+
 fn suspected() -> Judgement {
     Judgement::Suspected(Box::new(seen("us-east", "imap", &[("tcp", ""), ("tls", "timeout")])))
 }
@@ -92,6 +98,25 @@ async fn a_stopped_imap_is_paged_diagnosed_restarted_proven_and_resolved() {
         ["incidents", "pages", "remedies", "evidence", "verified"].iter().all(|part| seen.contains(part))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_outage_is_paged_though_one_region_never_saw_the_end_of_the_first() {
+    let world = World::start(&["us-east"]).await;
+    for judgement in [down(), regional(), down()] {
+        world.tell("us-east", judgement).await;
+    }
+    eventually("a page for each outage, and the end of the first", || {
+        let pages = world.hooks.pages("ada");
+        let of = |kind| {
+            let of_kind = pages.iter().filter(move |page| page.kind == kind);
+            of_kind.map(|page| page.data.incident.clone()).collect::<std::collections::BTreeSet<_>>()
+        };
+        of(Kind::Opened).len() == 2 && of(Kind::Resolved).len() == 1
+    })
+    .await;
+    let states: Vec<IncidentState> = world.incidents("us-east").iter().map(|incident| incident.state).collect();
+    assert!(states.contains(&IncidentState::Firing) && states.contains(&IncidentState::Resolved), "{states:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
