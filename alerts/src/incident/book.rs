@@ -16,6 +16,9 @@ pub const MAX_CLOSED: usize = 100;
 /// How long a restart that did not help forbids another.
 const REMEMBERED_MS: i64 = 24 * 3_600_000;
 
+/// How far another watcher may have come beyond this one; a number beyond that is an error, and is not followed.
+const MAX_LEAP: u32 = 1_000;
+
 /// The letters of a short name: no I, L, O, U, which people mistake (Crockford's base 32).
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -117,20 +120,21 @@ impl Book {
         self.closed.iter().rev().find(tried).is_some_and(|incident| incident.mending == Mending::Failed)
     }
 
-    /// Another watcher has come further for this base: this one follows, so that keys agree again.
+    /// Another watcher, which is believed, has this incident: this one follows, so that keys agree again. While
+    /// nothing is open here, the same outage is still to be opened, and under the same key.
     pub fn learn_generation(&mut self, key: &str) {
         let Some((base, generation)) = key.rsplit_once('-') else { return };
         let Ok(generation) = generation.parse::<u32>() else { return };
         let open = self.open.values().any(|incident| incident.base == base);
+        let reached = if open { generation } else { generation.saturating_sub(1) };
         if let Some(known) = self.generations.get_mut(base)
-            && !open
-            && generation > *known
+            && reached <= known.saturating_add(MAX_LEAP)
         {
-            *known = generation;
+            *known = reached.max(*known);
         }
     }
 
-    /// The generation of a base, to be kept.
+    /// The last generation of a base.
     pub fn generation(&self, base: &str) -> u32 {
         self.generations.get(base).copied().unwrap_or(0)
     }
@@ -311,7 +315,7 @@ impl Book {
     fn opened(&mut self, change: &Change, scope: Scope, paging: Paging) -> Incident {
         let base = base(&self.site, &change.target, &change.service);
         let generation = self.generations.entry(base.clone()).or_default();
-        *generation += 1;
+        *generation = generation.saturating_add(1);
         let mut incident = Incident {
             name: short_name(&base, *generation),
             base,

@@ -61,6 +61,39 @@ fn two_watchers_give_an_outage_the_same_key_and_name_and_the_next_one_another() 
 }
 
 #[test]
+fn a_watcher_follows_the_generation_of_another_but_no_leap() {
+    let mut book = book();
+    let first = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    let base = book.get(&first).unwrap().base.clone();
+    book.change(&change("imap", VerdictState::Up, 200));
+    book.change(&change("imap", VerdictState::Down, 300));
+    for key in ["4294967295", "1003", "x", "-1"].map(|generation| format!("{base}-{generation}")) {
+        book.learn_generation(&key);
+    }
+    assert_eq!(book.generation(&base), 2);
+    book.learn_generation(&format!("{base}-7"));
+    book.learn_generation(&format!("{base}-3"));
+    assert_eq!(book.generation(&base), 7, "the outage that is open here is the seventh there");
+
+    let open = book.open().next().unwrap().key();
+    assert_eq!(book.change(&change("imap", VerdictState::Up, 400)), Step::Resolved(open));
+    book.learn_generation(&format!("{base}-9"));
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 500)));
+    assert_eq!(key, format!("{base}-9"), "the outage that the other opened first has the same key here");
+}
+
+#[test]
+fn a_generation_never_overflows() {
+    let mut book = book();
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    let base = book.get(&key).unwrap().base.clone();
+    book.change(&change("imap", VerdictState::Up, 200));
+    book.restore(Vec::new(), BTreeMap::from([(base, u32::MAX)]));
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 300)));
+    assert_eq!(book.get(&key).unwrap().generation, u32::MAX);
+}
+
+#[test]
 fn the_round_trip_joins_the_incident_of_the_service_that_breaks_it() {
     let mut book = book();
     let key = key_of(book.change(&change("imap", VerdictState::Down, 100)));

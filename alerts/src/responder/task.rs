@@ -334,10 +334,13 @@ impl Task {
                 self.acknowledge(&incident, &person).await;
             }
             Command::IsDown { approval, reply } => {
-                self.book.learn_generation(&approval.incident);
                 let unit = self.shared.config.unit_of(&approval.target, &approval.service);
-                let is_down = self.down.contains(&(approval.target, approval.service));
-                let _ = reply.send(is_down && unit == Some(approval.unit.as_str()));
+                let fits = unit == Some(approval.unit.as_str());
+                let approved = fits && self.down.contains(&(approval.target, approval.service));
+                if approved {
+                    self.book.learn_generation(&approval.incident);
+                }
+                let _ = reply.send(approved);
             }
         }
     }
