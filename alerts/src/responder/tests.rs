@@ -210,6 +210,58 @@ async fn a_watcher_alone_pages_unconfirmed_and_a_restarted_one_still_knows() {
     assert_eq!(world.hooks.doubles(), Vec::<String>::new());
 }
 
+/// What a watcher tells after its start: the state that stands, which is no change.
+fn standing(judgement: Judgement) -> Judgement {
+    let Judgement::Changed(mut change) = judgement else { panic!("{judgement:?} is no verdict") };
+    change.from = change.to;
+    Judgement::Changed(change)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_after_a_restart_makes_up_for_changes_that_were_lost() {
+    let mut world = World::start(&["us-east", "no-oslo"]).await;
+    // The change to down was lost: it is paged nevertheless.
+    world.tell("us-east", standing(down())).await;
+    eventually("a page", || !world.hooks.pages("ada").is_empty()).await;
+    world.restart("us-east").await;
+    world.tell("us-east", standing(down())).await;
+    // Told once more, it is the same incident, and this watcher knows again what is down: it approves.
+    world.stop_the_process();
+    for judgement in [suspected(), down()] {
+        world.tell("no-oslo", judgement).await;
+    }
+    eventually("the restart", || !world.supervisor.restarted.lock().unwrap().is_empty()).await;
+    assert_eq!(world.incidents("us-east").len(), 1);
+    // The change to up was lost as well.
+    world.restart("us-east").await;
+    world.tell("us-east", standing(up())).await;
+    eventually("the end", || world.incidents("us-east")[0].state == IncidentState::Resolved).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_be_reached_is_no_restart_that_failed() {
+    let mut world = World::start(&["us-east", "no-oslo"]).await;
+    world.stop_the_process();
+    world.tell("us-east", suspected()).await;
+    world.tell("us-east", down()).await;
+    let kept = |world: &World| {
+        let incidents = world.incidents("us-east");
+        incidents.iter().flat_map(|incident| &incident.evidence).any(|part| part.section == "process")
+    };
+    eventually("the evidence", || kept(&world)).await;
+    // Nothing was ordered so far, because the other watcher does not approve; when it does, the node is gone.
+    world.stop_the_node().await;
+    world.tell("no-oslo", down()).await;
+    eventually("the reason", || {
+        let incidents = world.incidents("us-east");
+        let lines = incidents.iter().flat_map(|incident| &incident.timeline);
+        lines.into_iter().any(|line| line.text.starts_with("no restart is tried: the node at http"))
+    })
+    .await;
+    let pages = world.hooks.pages("ada");
+    assert!(!pages.iter().any(|page| page.data.headline.ends_with("people are needed")));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_page_reaches_everybody_over_every_channel() {
     let world = World::start(&[]).await;
