@@ -177,7 +177,15 @@ impl Task {
             self.down.remove(&service);
         }
         let step = self.book.change(change);
+        let standing = match &step {
+            // Told again after a restart: a restart of the service may have been cut short.
+            Step::Noted(key) if change.from == change.to => Some(key.clone()),
+            _ => None,
+        };
         self.stepped(step, now).await;
+        if let Some(key) = standing {
+            self.consider_restart(&key, now);
+        }
     }
 
     async fn stepped(&mut self, step: Step, now: Time) {
