@@ -256,30 +256,23 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_stored_again_and_again_is_never_missing_after_it() {
+    fn a_body_that_is_stored_while_it_is_removed_is_written_anew() {
         let dir = tempfile::tempdir().unwrap();
         let blobs = FileBlobs::open(dir.path()).unwrap();
         let id = blobs.put(b"x").unwrap();
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        // Everything that was stored before the last put is old: the collection is as eager as it can be.
-        let stored_at = std::sync::Mutex::new(SystemTime::now());
+        // A collection has found it old, and is about to remove it.
+        let collecting = File::open(blobs.path(id)).unwrap();
+        collecting.lock().unwrap();
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let before = *stored_at.lock().unwrap();
-                    remove(&blobs.path(id), before).unwrap();
-                }
-            });
-            for _ in 0..100 {
-                let now = SystemTime::now();
-                *stored_at.lock().unwrap() = now - Duration::from_millis(20);
-                blobs.put(b"x").unwrap();
-                assert_eq!(blobs.get(id).unwrap(), b"x");
-                // Old again, without having been stored.
-                File::open(blobs.path(id)).unwrap().set_modified(now - Duration::from_secs(60)).unwrap();
-            }
-            stop.store(true, Ordering::Relaxed);
+            let (stored, heard) = std::sync::mpsc::channel();
+            let blobs = &blobs;
+            scope.spawn(move || stored.send(blobs.put(b"x").unwrap()));
+            assert!(heard.recv_timeout(Duration::from_millis(200)).is_err(), "storing waits for the removal");
+            fs::remove_file(blobs.path(id)).unwrap();
+            drop(collecting);
+            assert_eq!(heard.recv().unwrap(), id);
         });
+        assert_eq!(blobs.get(id).unwrap(), b"x");
     }
 
     #[test]
