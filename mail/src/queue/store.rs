@@ -92,8 +92,19 @@ pub struct Settled {
     pub n: i64,
     /// The fencing number under which it was taken.
     pub fence: i64,
-    /// When it is tried again; `None`: never, it leaves the queue.
-    pub retry_at: Option<Time>,
+    /// What follows.
+    pub then: Then,
+}
+
+/// What follows an attempt in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It leaves the queue.
+    Leave,
+    /// It is tried again; the attempt counts.
+    Retry(Time),
+    /// It is tried again, as if there had been no attempt.
+    Again(Time),
 }
 
 /// Whether the outcome of an attempt counted.
@@ -254,17 +265,20 @@ impl Queue {
                     }
                 }
                 for entry in &settled {
-                    match entry.retry_at {
-                        None => db.execute(
-                            "DELETE FROM recipient WHERE message = ?1 AND n = ?2",
-                            params![message, entry.n],
-                        )?,
-                        Some(at) => db.execute(
-                            "UPDATE recipient SET due = ?3, lease_owner = NULL, attempts = attempts + 1
-                             WHERE message = ?1 AND n = ?2",
-                            params![message, entry.n, at.0],
-                        )?,
+                    let (at, counted) = match entry.then {
+                        Then::Leave => {
+                            let sql = "DELETE FROM recipient WHERE message = ?1 AND n = ?2";
+                            db.execute(sql, params![message, entry.n])?;
+                            continue;
+                        }
+                        Then::Retry(at) => (at, 1),
+                        Then::Again(at) => (at, 0),
                     };
+                    db.execute(
+                        "UPDATE recipient SET due = ?3, lease_owner = NULL, attempts = attempts + ?4
+                         WHERE message = ?1 AND n = ?2",
+                        params![message, entry.n, at.0, counted],
+                    )?;
                 }
                 db.execute(
                     "DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)",
@@ -462,7 +476,7 @@ pub(crate) mod tests {
             batch
                 .entries
                 .iter()
-                .map(|entry| Settled { n: entry.n, fence: entry.fence, retry_at: None })
+                .map(|entry| Settled { n: entry.n, fence: entry.fence, then: Then::Leave })
                 .collect::<Vec<_>>()
         };
         let report = message("report", None, &["ada@varde.test"], BlobId([8; 32]));
@@ -483,7 +497,7 @@ pub(crate) mod tests {
         }
         let before = queue.version().await.unwrap();
         for batch in queue.claim("dead.test", 10, "one", Time(0), Time(5)).await.unwrap() {
-            let retry = Settled { n: batch.entries[0].n, fence: batch.entries[0].fence, retry_at: Some(Time(60)) };
+            let retry = Settled { n: batch.entries[0].n, fence: batch.entries[0].fence, then: Then::Retry(Time(60)) };
             queue.settle(&batch.envelope.id, vec![retry], Vec::new()).await.unwrap();
         }
         assert_ne!(queue.version().await.unwrap(), before);
