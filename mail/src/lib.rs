@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod config;
+mod http;
 pub mod imap;
 pub mod listen;
 pub mod pop3;

@@ -1,6 +1,5 @@
 //! Logging in and out: the cookie, and the token that forms carry.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 
 use aggregator::event::{AuthEvent, Session as SessionRow, Time};
@@ -15,6 +14,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::page::{Failure, blocking};
+use crate::http::Peer;
 use crate::queue::id;
 use crate::store::{Account, Directory};
 
@@ -104,7 +104,7 @@ pub(super) async fn form(jar: CookieJar) -> Result<Response, Failure> {
 /// `POST /login`
 pub(super) async fn log_in(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     jar: CookieJar,
     Form(form): Form<LoginForm>,
 ) -> Result<Response, Failure> {
@@ -163,7 +163,7 @@ pub(super) async fn log_in(
 /// `POST /logout`
 pub(super) async fn log_out(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     jar: CookieJar,
     user: User,
     Form(form): Form<LogoutForm>,
