@@ -1,11 +1,14 @@
 //! The supervisor's own way to people: a service that crashes in a loop is paged, whether or not a watcher sees it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::event::Time;
-use alerts::responder::{self, Tested};
+use alerts::channel::NotSent;
+use alerts::responder;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 
@@ -33,8 +36,12 @@ impl Alarm {
     pub fn start(config: Arc<Config>) -> Self {
         let (sender, mut receiver) = mpsc::channel(ALARMS);
         tokio::spawn(async move {
+            // Each alarm has a task of its own: a channel that is dead for one does not hold up the next.
+            let mut pages = JoinSet::new();
             while let Some(alarm) = receiver.recv().await {
-                page(&config, &alarm).await;
+                let config = config.clone();
+                pages.spawn(async move { page(&config, &alarm).await });
+                while pages.try_join_next().is_some() {}
             }
         });
         Self(sender)
@@ -61,20 +68,35 @@ async fn page(config: &Config, alarm: &CrashLoop) {
         "if a configuration or a disk is at fault, mend it: the supervisor goes on trying with growing pauses"
             .to_owned(),
     ];
+    // Who has it, or never will over that channel.
+    let mut settled = BTreeSet::new();
     for attempt in 1..=ATTEMPTS {
         let outcomes =
-            responder::page_once(&config.alerts, &config.site.name, &alarm.unit, &summary, &steps, alarm.at).await;
-        let left: Vec<&Tested> = outcomes.iter().filter(|outcome| outcome.result.is_err()).collect();
-        if left.is_empty() {
+            responder::page_once(&config.alerts, &config.site.name, &alarm.unit, &summary, &steps, alarm.at, &settled)
+                .await;
+        let mut left = 0;
+        for outcome in outcomes {
+            match outcome.result {
+                Ok(_) => {}
+                Err(NotSent::ForGood(why)) => {
+                    tracing::error!(
+                        unit = alarm.unit,
+                        channel = outcome.channel,
+                        why,
+                        "a channel refuses the page about a crash loop"
+                    );
+                }
+                Err(NotSent::ForNow(_)) => {
+                    left += 1;
+                    continue;
+                }
+            }
+            settled.insert((outcome.person, outcome.channel));
+        }
+        if left == 0 {
             return;
         }
-        tracing::warn!(
-            unit = alarm.unit,
-            attempt,
-            "the page about a crash loop did not get to {} of {} channels",
-            left.len(),
-            outcomes.len()
-        );
+        tracing::warn!(unit = alarm.unit, attempt, left, "channels did not take the page about a crash loop yet");
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: every command, its options, its help.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -57,6 +58,9 @@ pub enum Command {
         after_help = "Examples:\n  varde probe\n  varde probe --check imap --json\n\nExit code: 0 when every check succeeded, 1 when one failed."
     )]
     Probe(Probe),
+    /// Audit a mail domain: DNS, SPF, DKIM, DMARC, MTA-STS, DANE, TLS, relaying, blocklists
+    #[command(after_help = AUDIT_HELP)]
+    Audit(Audit),
     /// Ask ClickHouse in SQL, read-only and bounded
     #[command(
         after_help = "Examples:\n  varde sql \"select count() from probe_runs\"\n  varde sql --format JSONEachRow \"select * from incidents final\"\n  echo 'select 1' | varde sql"
@@ -67,6 +71,14 @@ pub enum Command {
         after_help = "Examples:\n  varde report\n  varde report deliverability --since 7d\n  varde report uptime --since 30d --format csv"
     )]
     Report(Report),
+    /// Read mail logs into ClickHouse, once each, and print what they say on one page
+    #[command(after_help = IMPORT_HELP)]
+    Import(Import),
+    /// The life of one message, over all hosts
+    #[command(
+        after_help = "Examples:\n  varde trace 4bX2c91Zl2z4w\n  varde trace '<20261122.1@example.net>' --json\n\nExit code: 1 when no host has seen it."
+    )]
+    Trace(Trace),
     /// Verdicts and availability of a recorded timeline
     #[command(after_help = VERDICT_HELP)]
     Verdict(Verdict),
@@ -87,6 +99,16 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
 }
+
+const IMPORT_HELP: &str = "Files may be compressed (gzip, zstd) and come in any order. What was read before is known by its content,\n\
+whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
+Examples:\n  varde import /var/log/mail.log*\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
+ssh mx2 cat /var/log/mail.log | varde import --node mx2 -";
+
+const AUDIT_HELP: &str = "Examples:\n  varde audit example.org\n  varde audit example.org --selector mail2026 --json\n  \
+varde audit example.org --resolver 127.0.0.1:5353 --connect 192.0.2.10\n\n\
+No message is sent: the last command of a conversation is RCPT.\n\
+Exit code: 0 when no check failed, 1 when one did.";
 
 const VERDICT_HELP: &str = "Input, a JSON object a line, in any order:\n  \
 {\"ts\":\"2026-11-22T10:00:00Z\",\"target\":\"example\",\"service\":\"imap\",\"vantage\":\"us-east\",\"outcome\":\"ok\"}\n\
@@ -144,6 +166,46 @@ pub struct Probe {
     pub json: bool,
 }
 
+/// `varde audit`
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// The domain after the @
+    pub domain: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the checks that passed or were skipped as well
+    #[arg(long, conflicts_with = "json")]
+    pub all: bool,
+    /// A DKIM selector that must exist; may be given several times (default: common ones are tried)
+    #[arg(long, value_name = "NAME")]
+    pub selector: Vec<String>,
+    /// The resolver, best one that validates DNSSEC (default: the system's)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub resolver: Option<SocketAddr>,
+    /// Connect here instead of to the published addresses: a server before its records point at it
+    #[arg(long, value_name = "ADDRESS")]
+    pub connect: Option<IpAddr>,
+    /// The port of the MX hosts
+    #[arg(long, value_name = "PORT", default_value_t = 25)]
+    pub smtp_port: u16,
+    /// The port of the policy hosts
+    #[arg(long, value_name = "PORT", default_value_t = 443)]
+    pub https_port: u16,
+    /// Trusted root certificates, PEM (default: the system's)
+    #[arg(long, value_name = "FILE")]
+    pub trust: Option<PathBuf>,
+    /// A blocklist of addresses; may be given several times, in place of the usual ones
+    #[arg(long, value_name = "ZONE")]
+    pub blocklist: Vec<String>,
+    /// A blocklist of domains; may be given several times, in place of the usual ones
+    #[arg(long, value_name = "ZONE")]
+    pub domain_blocklist: Vec<String>,
+    /// How long a look-up or a step of a conversation may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub timeout: u64,
+}
+
 /// `varde sql`
 #[derive(Debug, Args)]
 pub struct Sql {
@@ -190,6 +252,45 @@ pub struct Report {
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
     pub format: ReportFormat,
+}
+
+/// `varde import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// The logs; - for standard input. None: only send what earlier imports could not
+    #[arg(value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// What wrote them (default: guessed for each)
+    #[arg(long, value_name = "NAME", value_parser = dialect)]
+    pub dialect: Option<&'static aggregator::dialect::Entry>,
+    /// The zone of times that do not say
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: chrono_tz::Tz,
+    /// The host they are from (default: as each line says)
+    #[arg(long)]
+    pub node: Option<String>,
+    /// Keep every line in raw_lines, not only those that no dialect knows
+    #[arg(long)]
+    pub raw: bool,
+    /// Print the figures as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `varde trace`
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// Which suite
+    #[command(flatten)]
+    pub place: Place,
+    /// A Message-ID, a queue id or a trace id
+    pub id: String,
+    /// Print the steps as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `varde parse`.

@@ -1,10 +1,12 @@
 //! One file a command; this is where they are told apart.
 
 mod aggregate;
+mod audit;
 mod check_config;
 mod clickhouse;
 mod completions;
 pub mod engine;
+mod import;
 mod init;
 mod mail;
 mod node;
@@ -14,6 +16,7 @@ mod parse;
 mod probe;
 mod report;
 mod sql;
+mod trace;
 mod up;
 mod verdict;
 mod watch;
@@ -40,8 +43,11 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Web(place) => wait(web::run(&place)),
         Command::Pager(place) => wait(pager::run(&place)),
         Command::Probe(args) => wait(probe::run(&args)),
+        Command::Audit(args) => wait(audit::run(&args)),
         Command::Sql(args) => wait(sql::run(&args)),
         Command::Report(args) => wait(report::run(&args)),
+        Command::Import(args) => wait(import::run(&args)),
+        Command::Trace(args) => wait(trace::run(&args)),
         Command::Verdict(args) => verdict::run(&args),
         Command::Parse(args) => parse::run(&args),
         Command::Engine(args) => wait(engine::run(&args)),

@@ -161,6 +161,7 @@ impl Config {
             mail.iter().for_each(|mail| document.semantic(prefix("mail.", mail.check())));
             events.iter().for_each(|events| document.semantic(events.check()));
             probes.iter().for_each(|probes| document.semantic(probes.check()));
+            node.iter().for_each(|node| document.semantic(prefix("node.", node.check())));
             web.iter().for_each(|web| document.semantic(prefix("web.", web.check())));
         }
         if let (Some(site), Some(mail), Some(events), Some(probes), Some(alerts), Some(node), Some(web)) =
@@ -200,12 +201,12 @@ impl Config {
         self.mail.resolve_paths(&dir);
         self.probes.resolve_paths(&dir);
         self.alerts.resolve(&dir);
+        self.node.resolve(&dir);
         let (aggregate, clickhouse) = (&mut self.events.aggregate, &mut self.events.clickhouse);
         for path in [
             &mut aggregate.key_file,
             &mut clickhouse.password_file,
             &mut clickhouse.sql_password_file,
-            &mut self.node.key_file,
             &mut self.node.public_key_file,
             &mut self.web.operators_file,
             &mut self.web.session_key_file,

@@ -19,6 +19,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // Mail, keys and pages are nobody else's: no file of ours is open to others unless it says so.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cli = cli::Cli::parse();
     log::start(&cli);
     // One provider for every TLS configuration in the process; a second call would be a programming error only.

@@ -12,6 +12,32 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
+/// The shipper of what the node reads of the logs that it follows.
+pub const LOGS: &str = "logs";
+/// The shipper of imported logs.
+pub const IMPORT: &str = "import";
+
+/// The full name of a shipper of this node.
+pub fn shipper(config: &Config, name: &str) -> String {
+    format!("{}.{name}", config.node.name)
+}
+
+/// How one process ships its events.
+///
+/// # Errors
+/// The intake's key cannot be read.
+pub fn shipping(config: &Config, name: &str) -> anyhow::Result<Shipping> {
+    Ok(Shipping {
+        dir: config.path("spool"),
+        shipper: shipper(config, name),
+        tenant: config.site.tenant.clone(),
+        node: name.strip_prefix("watch-").unwrap_or(&config.node.name).to_owned(),
+        intake: format!("http://{}", config.events.aggregate.listen),
+        key: config.secret(&config.events.aggregate.key_file)?,
+        max_bytes: config.events.aggregate.spool_max_bytes,
+    })
+}
+
 /// Starts the spool and the shipping of one process's events.
 ///
 /// # Errors
@@ -21,15 +47,7 @@ pub async fn emitter(
     shipper: &str,
     stop: CancellationToken,
 ) -> anyhow::Result<(Emitter, JoinHandle<()>)> {
-    let shipping = Shipping {
-        dir: config.path("spool"),
-        shipper: format!("{}.{shipper}", config.node.name),
-        tenant: config.site.tenant.clone(),
-        node: shipper.strip_prefix("watch-").unwrap_or(&config.node.name).to_owned(),
-        intake: format!("http://{}", config.events.aggregate.listen),
-        key: config.secret(&config.events.aggregate.key_file)?,
-        max_bytes: config.events.aggregate.spool_max_bytes,
-    };
+    let shipping = shipping(config, shipper)?;
     ship::start(shipping, stop).await.with_context(|| format!("the events of {shipper} cannot be spooled"))
 }
 

@@ -11,6 +11,7 @@ pub mod parse;
 
 pub mod emit;
 pub mod ship;
+pub mod source;
 pub mod spool;
 
 pub mod clickhouse;
@@ -18,6 +19,8 @@ pub mod engine;
 pub mod intake;
 pub mod report;
 pub mod schema;
+pub mod summary;
+pub mod trace;
 
 pub mod config;
 

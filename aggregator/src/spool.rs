@@ -67,6 +67,40 @@ pub enum Error {
     },
 }
 
+/// What can be seen of a spool from outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// Where its source stands, see [`Spool::checkpoint`].
+    pub checkpoint: Option<Vec<u8>>,
+    /// Whether a process has it open.
+    pub in_use: bool,
+}
+
+/// Looks into the spool of `shipper` below `dir` without opening it. A spool that is not there has nothing.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn glance(dir: &Path, shipper: &str) -> Result<Glance, Error> {
+    let path = dir.join(shipper);
+    let read = || -> io::Result<Glance> {
+        let lock = match File::open(path.join("lock")) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Glance::default()),
+            other => other?,
+        };
+        let in_use = matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock));
+        let files = Files::new(path.clone());
+        let shelf = Shelf::new(files.clone(), u64::MAX);
+        for (name, bytes) in files.list()? {
+            let sequence = name.strip_suffix(SEGMENT).and_then(|number| number.parse().ok());
+            if let Some(sequence) = sequence {
+                shelf.put(sequence, bytes);
+            }
+        }
+        Ok(Glance { checkpoint: last_checkpoint(&files, &shelf), in_use })
+    };
+    read().map_err(|source| Error::Disk { path: path.clone(), source })
+}
+
 /// The writing end of a spool. One process, one owner.
 #[derive(Debug)]
 pub struct Spool {

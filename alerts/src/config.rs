@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use aggregator::source::LogConfig;
 use serde::Deserialize;
 
 use crate::channel;
@@ -105,12 +106,26 @@ pub struct NodeConfig {
     /// How often the host's resources are sampled, in seconds.
     #[serde(default = "defaults::sample_s")]
     pub sample_s: u64,
+    /// The logs that it follows.
+    #[serde(default)]
+    pub log: Vec<LogConfig>,
 }
 
 impl NodeConfig {
     /// Makes relative paths relative to `folder`, the configuration file's.
     pub fn resolve(&mut self, folder: &Path) {
         self.key_file = folder.join(&self.key_file);
+        for log in &mut self.log {
+            log.path = folder.join(&log.path);
+        }
+    }
+
+    /// What is wrong with it: keys below `node`.
+    pub fn check(&self) -> Vec<Fault> {
+        let faults = self.log.iter().enumerate().flat_map(|(index, log)| {
+            log.check().into_iter().map(move |(key, message)| (format!("log[{index}].{key}"), message))
+        });
+        faults.collect()
     }
 }
 

@@ -130,6 +130,13 @@ impl Incident {
         }
     }
 
+    /// Adds a line that its story does not have yet: what is tried every minute is told once.
+    pub fn note_once(&mut self, at: Time, text: String) {
+        if !self.timeline.iter().any(|line| line.text == text) {
+            self.note(at, text);
+        }
+    }
+
     /// Looks at everything that is known again; says whether the cause has another name now.
     pub fn diagnose(&mut self) -> bool {
         let facts = self.evidence.as_ref().map(|evidence| &evidence.facts);

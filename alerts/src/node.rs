@@ -193,7 +193,9 @@ async fn order<S: Supervisor>(State(node): State<Arc<Node<S>>>, Json(signed): Js
         OrderAnswer::Refused { .. } => StatusCode::CONFLICT,
         OrderAnswer::Failed { .. } => StatusCode::BAD_GATEWAY,
     };
-    tracing::info!(from = signed.from, ?answer, "an order was answered");
+    // Whoever is no watcher does not write his own words into the log.
+    let from = node.rules.watchers.get_key_value(&signed.from).map_or("unknown signer", |(name, _)| name);
+    tracing::info!(from, ?answer, "an order was answered");
     (status, Json(answer)).into_response()
 }
 

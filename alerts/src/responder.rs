@@ -10,6 +10,7 @@ mod store;
 mod task;
 mod token;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -219,11 +220,13 @@ pub struct Tested {
 /// Sends a page that says that nothing is wrong to everybody over every channel, at once, past the outbox.
 pub async fn test_page(config: &Config, site: &str, now: Time) -> Vec<Tested> {
     let words = "This is a test of the way to you. Nothing is wrong, nothing needs to be done.";
-    send_once(config, &Book::told_incident(site, "Test", "test", words, &[], now), Notice::Test, now).await
+    send_once(config, &Book::told_incident(site, "Test", "test", words, &[], now), Notice::Test, now, &BTreeSet::new())
+        .await
 }
 
 /// Sends a page about a unit that is not a watcher's finding (a crash loop that the supervisor sees) to everybody over
-/// every channel, at once, past the outbox. Sent again with the same `now` it is the same page.
+/// every channel, at once, past the outbox. Sent again with the same `now` it is the same page; `settled` names the (person,
+/// channel) pairs that are passed over.
 pub async fn page_once(
     config: &Config,
     site: &str,
@@ -231,13 +234,21 @@ pub async fn page_once(
     summary: &str,
     steps: &[String],
     now: Time,
+    settled: &BTreeSet<(String, String)>,
 ) -> Vec<Tested> {
     let incident = Book::told_incident(site, unit, "crash_loop", summary, steps, now);
-    send_once(config, &incident, Notice::Opened, now).await
+    send_once(config, &incident, Notice::Opened, now, settled).await
 }
 
-async fn send_once(config: &Config, incident: &Incident, notice: Notice, now: Time) -> Vec<Tested> {
-    let sends = channel::open_all(config).into_iter().map(|((person, channel), way)| {
+async fn send_once(
+    config: &Config,
+    incident: &Incident,
+    notice: Notice,
+    now: Time,
+    settled: &BTreeSet<(String, String)>,
+) -> Vec<Tested> {
+    let ways = channel::open_all(config).into_iter().filter(|(addressee, _)| !settled.contains(addressee));
+    let sends = ways.map(|((person, channel), way)| {
         let page = Page::write(incident, notice, (&person, &channel), now, &config.operator_url, |_| String::new());
         async move {
             let sent = tokio::time::timeout(channel::DEADLINE, way.send(&page, now)).await;

@@ -1,7 +1,7 @@
 //! IMAP (RFC 9051, and RFC 3501 clients).
 //!
 //! Octets become frames (`frame`), frames commands (`parse`), commands changes of the store and responses
-//! (`session`); `driver` moves octets between a session and its socket.
+//! (`session`); `driver` gives sessions to the shared driver and tells idling ones of changes.
 
 mod command;
 mod driver;

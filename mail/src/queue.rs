@@ -9,6 +9,7 @@
 //! them no longer counts.
 
 pub mod attempt;
+pub mod collect;
 pub mod dsn;
 pub mod health;
 pub mod id;

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::http::Bounded;
 use crate::listen::{BindError, Listener, Opening};
 use crate::queue::attempt::Courier;
+use crate::queue::collect::Collector;
 use crate::queue::health::{self, Pulse};
 use crate::queue::id;
 use crate::queue::manager::Manager;
@@ -161,11 +162,13 @@ async fn queue(config: Arc<Config>, context: Context) -> Result<(), ServeError> 
     let relay = Relay::new(&config.hostname, &config.limits);
     let pulse = Arc::new(Pulse::default());
     let routes = health::router(queue.clone(), Arc::clone(&pulse));
+    let collector = Collector::new(queue.clone(), Arc::clone(&blobs), Arc::clone(&mailboxes));
     let emitter = context.emitter.clone();
     let courier = Courier { config, queue, blobs, directory, mailboxes, dns, relay, emitter };
     let stop = context.shutdown.clone().cancelled_owned();
-    let manager = Manager::new(courier, pulse, owner).run(context.shutdown);
+    let manager = Manager::new(courier, pulse, owner).run(context.shutdown.clone());
+    let collector = collector.run(context.shutdown);
     let served = async { axum::serve(health, routes).with_graceful_shutdown(stop).await };
-    let ((), served) = tokio::join!(manager, served);
+    let ((), (), served) = tokio::join!(manager, collector, served);
     served.map_err(io("serving the health of the queue"))
 }

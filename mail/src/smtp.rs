@@ -7,7 +7,6 @@ pub mod address;
 pub mod body;
 pub mod client;
 pub mod command;
-pub mod guard;
 pub mod header;
 pub mod reply;
 pub mod sasl;

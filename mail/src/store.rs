@@ -85,6 +85,18 @@ impl Stores {
         let mailboxes = Arc::new(SqliteMailboxes::open(&data_dir.join("mailboxes.db"), blobs.clone())?);
         Ok(Self { blobs, directory, mailboxes })
     }
+
+    /// Checks a password as [`Directory::authenticate`] does; who is let in has his mailboxes.
+    ///
+    /// # Errors
+    /// `Transient` when the directory or the mailboxes cannot be read.
+    pub fn log_in(&self, address: &str, password: &str) -> Result<Option<Account>, StoreError> {
+        let found = self.directory.authenticate(address, password)?;
+        if let Some(account) = &found {
+            self.mailboxes.ensure_account(account.id)?;
+        }
+        Ok(found)
+    }
 }
 
 /// The bodies of messages.

@@ -9,7 +9,7 @@ mod login;
 mod message;
 mod page;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use aggregator::emit::Emitter;
 use axum::Router;
@@ -21,9 +21,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::config::Config;
 use crate::http::{Bounded, Peer};
 use crate::listen::{Listener, Opening};
+use crate::login::Logins;
 use crate::queue::store::Queue;
 use crate::service::{Context, ServeError};
-use crate::smtp::guard::Guard;
 use crate::store::{Stores, WebSessions};
 
 /// Octets of a form; only the one that takes attachments may be larger.
@@ -38,9 +38,7 @@ struct App {
     queue: Queue,
     config: Arc<Config>,
     emitter: Emitter,
-    guard: Mutex<Guard>,
-    /// Passwords checked at one time.
-    logins: tokio::sync::Semaphore,
+    logins: Logins,
 }
 
 /// Serves the webmail until `context.shutdown`.
@@ -59,14 +57,16 @@ pub async fn serve(config: Arc<Config>, context: Context) -> Result<(), ServeErr
 
 impl App {
     fn open(config: Arc<Config>, context: &Context) -> Result<Self, ServeError> {
+        let stores = Stores::open(&context.data_dir)?;
+        let (emitter, found) = (context.emitter.clone(), stores.clone());
+        let look = move |user: &str, password: &str| found.log_in(user, password);
         Ok(Self {
-            stores: Stores::open(&context.data_dir)?,
+            logins: Logins::new("web", config.limits.max_login_failures, emitter.clone(), look),
+            stores,
             sessions: WebSessions::open(&context.data_dir.join("web.db"))?,
             queue: Queue::open(&context.data_dir.join("queue.db"))?,
-            guard: Mutex::new(Guard::new(config.limits.max_login_failures)),
-            logins: tokio::sync::Semaphore::new(4),
             config,
-            emitter: context.emitter.clone(),
+            emitter,
         })
     }
 }

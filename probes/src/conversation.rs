@@ -21,8 +21,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub use fault::{Class, Fault, printable};
-pub(crate) use tls::client_config;
 pub use tls::{Certificate, Tls};
+pub(crate) use tls::{client_config, roots};
 
 /// The longest line that is read; RFC 5321 asks for 512, RFC 1939 too, and servers exceed it in capabilities.
 pub const LINE_MAX: usize = 8 * 1024;

@@ -13,6 +13,8 @@ pub mod kind;
 pub mod observation;
 pub mod schedule;
 
+pub mod posture;
+
 pub mod replay;
 pub mod uptime;
 pub mod verdict;

@@ -2,18 +2,28 @@
 
 use std::process::ExitCode;
 
+use aggregator::ship::Shipping;
+use aggregator::source::{LogConfig, follow};
 use alerts::node::{self, NodeContext};
 use alerts::remedy::supervisor::SupervisorSocket;
+use tokio_util::sync::CancellationToken;
 
 use crate::place::Place;
 use crate::{roles, stop, up};
 
 /// Runs the agent until a signal.
 pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
-    let config = place.load()?;
+    let mut config = place.load()?;
     let stop = stop::on_signal_or_orphaned(place.supervised);
     let (emitter, shipping) = roles::emitter(&config, "node", stop.clone()).await?;
     let watchers = roles::watcher_keys(&config)?;
+    let logs = std::mem::take(&mut config.node.log);
+    let following = tokio::spawn(follow(
+        logs,
+        roles::shipping(&config, roles::LOGS)?,
+        roles::shipper(&config, roles::IMPORT),
+        stop.clone(),
+    ));
     let context = NodeContext {
         data_dir: config.path("node"),
         quorum: watchers.len() / 2 + 1,
@@ -25,5 +35,18 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let supervisor = SupervisorSocket::new(up::socket_path(&config.dir));
     node::serve(config.node, context, supervisor).await?;
     shipping.await?;
+    following.await?
+}
+
+/// Follows the logs of the configuration until `stop`; without any there is nothing to do.
+async fn follow(
+    logs: Vec<LogConfig>,
+    shipping: Shipping,
+    imports: String,
+    stop: CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    if !logs.is_empty() {
+        follow::run(logs, shipping, imports, stop).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }

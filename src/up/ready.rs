@@ -34,9 +34,10 @@ pub async fn wait(config: &Config, fleet: &Fleet, embedded: bool) {
 
 /// Writes the file again whenever a process changes, once it is there.
 pub async fn keep(config: Arc<Config>, fleet: Fleet, accounts: Vec<Account>, stop: CancellationToken) {
+    let mut changes = fleet.changes();
     loop {
         tokio::select! {
-            () = fleet.changed() => {}
+            () = changes.next() => {}
             () = stop.cancelled() => return,
         }
         let units = fleet.units();

@@ -84,11 +84,19 @@ impl Fleet {
         done.await.map_err(|_| format!("{name} could not be started; its log says why"))
     }
 
-    /// Returns when any unit's status has changed.
-    pub async fn changed(&self) {
-        let waits = self.units.iter().map(|member| {
-            let mut status = member.status.clone();
-            status.mark_unchanged();
+    /// What tells of every change from now on.
+    pub fn changes(&self) -> Changes {
+        Changes(self.units.iter().map(|member| member.status.clone()).collect())
+    }
+}
+
+/// Tells of changes of the units. None is missed, however long the reader takes over the one before.
+pub struct Changes(Vec<watch::Receiver<Status>>);
+
+impl Changes {
+    /// Returns when any unit's status is another than when it was last told of.
+    pub async fn next(&mut self) {
+        let waits = self.0.iter_mut().map(|status| {
             Box::pin(async move {
                 if status.changed().await.is_err() {
                     std::future::pending::<()>().await;
@@ -268,7 +276,9 @@ impl Unit {
 
     fn spawn(&self) -> std::io::Result<Child> {
         let log = OpenOptions::new().append(true).create(true).open(&self.spec.log)?;
-        Command::new(std::env::current_exe()?)
+        // The image that runs, even when its file has been replaced by an upgrade.
+        Command::new("/proc/self/exe")
+            .arg0("varde")
             .args(&self.spec.args)
             // The child reads the end of this pipe as "the supervisor is gone", however it went.
             .stdin(Stdio::piped())

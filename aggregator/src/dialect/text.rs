@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::memmem;
+use memchr::memmem::{self, FinderRev};
 
 use crate::event::Address;
 
@@ -57,17 +57,21 @@ pub fn host_and_address(text: &str) -> (&str, Option<Address>) {
 /// (Postfix), `250 OK id=1rf…` (Exim), `250 OK ids=1d98…` (KumoMTA), `250 2.0.0: 4f0a Message accepted for delivery`
 /// (OpenSMTPD, Sendmail), `250 2.0.0 <ann@example.org> HSj… Saved` (Dovecot's LMTP).
 pub fn queued_as(reply: &str) -> &str {
-    const BEFORE: [&str; 3] = ["queued as ", "OK id=", "OK ids="];
-    if let Some((_, after)) = BEFORE.iter().find_map(|mark| reply.split_once(mark)) {
-        return after.split([' ', '"', ';', '.', ',', ')']).next().unwrap_or_default();
+    static MARKS: LazyLock<[FinderRev<'static>; 3]> =
+        LazyLock::new(|| ["ueued as ", "OK id=", "OK ids="].map(FinderRev::new));
+    for mark in &*MARKS {
+        // The last one: a content filter's reply may hold the reply of the hop behind it.
+        if let Some(after) = mark.rfind(reply.as_bytes()).and_then(|at| reply.get(at + mark.needle().len()..)) {
+            let after = after.trim_start_matches(['<', '(', '"']);
+            return after.split([' ', ')', ',', ';', '>', '"']).next().unwrap_or_default().trim_end_matches('.');
+        }
     }
     if let Some(before) = reply.strip_suffix(" Saved") {
         return before.rsplit_once("> ").map_or("", |(_, id)| id);
     }
-    match reply.split_once(" Message accepted for delivery") {
-        Some((before, _)) => before.rsplit(' ').next().filter(|id| reply_codes(id) == (None, "")).unwrap_or_default(),
-        None => "",
-    }
+    let before = reply.split_once(" Message accepted for delivery").map_or("", |(before, _)| before);
+    let is_id = |word: &&str| reply_codes(word) == (None, "") && !word.contains([':', '@']);
+    before.rsplit(' ').next().filter(is_id).unwrap_or_default()
 }
 
 /// `1d2h3m4s`, `4.25s`, `0s` in milliseconds.
@@ -159,6 +163,9 @@ mod tests {
             ("250 2.0.0: 3d4c4a42 Message accepted for delivery", "3d4c4a42"),
             ("250 2.0.0 Message accepted for delivery", ""),
             ("250 2.0.0 <ann@example.org> HSjAIbBx Saved", "HSjAIbBx"),
+            ("250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 3F2A71C0B5", "3F2A71C0B5"),
+            ("250 2.0.0 3AM9x1Qr012345 Message accepted for delivery", "3AM9x1Qr012345"),
+            ("250 2.0.0 OK  1694 xyz12si34 - gsmtp", ""),
             ("250 OK", ""),
         ] {
             assert_eq!(queued_as(reply), id, "{reply}");

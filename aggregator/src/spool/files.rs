@@ -104,7 +104,12 @@ impl Files {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             if let Ok(name) = entry.file_name().into_string() {
-                files.push((name, entry.metadata()?.len()));
+                match entry.metadata() {
+                    Ok(metadata) => files.push((name, metadata.len())),
+                    // It was removed meanwhile.
+                    Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+                    Err(why) => return Err(why),
+                }
             }
         }
         files.sort();

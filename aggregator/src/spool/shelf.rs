@@ -83,6 +83,11 @@ impl Shelf {
         self.lock().values().sum()
     }
 
+    /// Whether so many octets more can be sealed without dropping what waits.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.bytes().saturating_add(bytes) <= self.limit || self.is_empty()
+    }
+
     /// The sequence of the oldest segment.
     pub fn oldest(&self) -> Option<u64> {
         self.lock().keys().next().copied()
@@ -110,16 +115,22 @@ impl Shelf {
     /// # Errors
     /// The disk did not do it; the segment stays, and sending it again does no harm.
     pub fn remove(&self, sequence: u64) -> io::Result<()> {
-        if let Some(checkpoint) = self.open(sequence).ok().and_then(|segment| segment.header.checkpoint()) {
-            self.files.put(CHECKPOINT, &checkpoint)?;
-            self.files.sync_dir()?;
-        }
+        self.keep_checkpoint(sequence)?;
         self.files.remove(&segment_name(sequence))?;
         self.lock().remove(&sequence);
         Ok(())
     }
 
-    /// Takes a segment off that can never be shipped, and keeps its file under another name.
+    fn keep_checkpoint(&self, sequence: u64) -> io::Result<()> {
+        if let Some(checkpoint) = self.open(sequence).ok().and_then(|segment| segment.header.checkpoint()) {
+            self.files.put(CHECKPOINT, &checkpoint)?;
+            self.files.sync_dir()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a segment off that can never be shipped, and keeps its file under another name. Its checkpoint outlives
+    /// it: its other blocks may have been shipped, and reading their lines again would double them.
     ///
     /// # Errors
     /// The disk did not do it; the segment stays.
@@ -130,6 +141,7 @@ impl Shelf {
             Aside::Refused => (REFUSED, &self.counters.refused),
         };
         let aside = [&name, ending].concat();
+        self.keep_checkpoint(sequence)?;
         self.files.rename(&name, &aside)?;
         self.lock().remove(&sequence);
         counter.fetch_add(1, Ordering::Relaxed);

@@ -284,11 +284,20 @@ fn a_spool_has_one_writer_and_a_name_that_can_be_a_folder() {
 }
 
 #[test]
-fn a_checkpoint_outlives_its_segment() {
+fn a_checkpoint_outlives_its_segment_whether_that_was_shipped_or_set_aside() {
     let dir = TempDir::new().unwrap();
     let mut spool = Spool::open(dir.path(), owner(), u64::MAX).unwrap();
     spool.seal(&mut [line(1)], Some(b"offset 7")).unwrap();
     spool.shelf().remove(0).unwrap();
     drop(spool);
-    assert_eq!(Spool::open(dir.path(), owner(), 1).unwrap().checkpoint(), Some(&b"offset 7"[..]));
+    let mut spool = Spool::open(dir.path(), owner(), 1).unwrap();
+    assert_eq!(spool.checkpoint(), Some(&b"offset 7"[..]));
+    spool.seal(&mut [line(2)], Some(b"offset 9")).unwrap();
+    let seen = Glance { checkpoint: Some(b"offset 9".to_vec()), in_use: true };
+    assert_eq!(glance(dir.path(), "mail-mx").unwrap(), seen);
+    let sequence = spool.shelf().oldest().unwrap();
+    spool.shelf().set_aside(sequence, Aside::Refused, "no").unwrap();
+    drop(spool);
+    assert_eq!(glance(dir.path(), "mail-mx").unwrap(), Glance { in_use: false, ..seen });
+    assert_eq!(glance(dir.path(), "nobody").unwrap(), Glance::default());
 }

@@ -16,6 +16,9 @@ pub const MAX_CLOSED: usize = 100;
 /// How long a restart that did not help forbids another.
 const REMEMBERED_MS: i64 = 24 * 3_600_000;
 
+/// How far another watcher may have come beyond this one; a number beyond that is an error, and is not followed.
+const MAX_LEAP: u32 = 1_000;
+
 /// The letters of a short name: no I, L, O, U, which people mistake (Crockford's base 32).
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -32,6 +35,13 @@ pub enum Step {
     Noted(String),
     /// It has ended.
     Resolved(String),
+    /// It had recovered from most regions and fails again: that outage has ended, and a new one has begun.
+    Again {
+        /// The one that has ended.
+        ended: String,
+        /// The new one.
+        opened: String,
+    },
 }
 
 /// All incidents of a watcher.
@@ -110,20 +120,21 @@ impl Book {
         self.closed.iter().rev().find(tried).is_some_and(|incident| incident.mending == Mending::Failed)
     }
 
-    /// Another watcher has come further for this base: this one follows, so that keys agree again.
+    /// Another watcher, which is believed, has this incident: this one follows, so that keys agree again. While
+    /// nothing is open here, the same outage is still to be opened, and under the same key.
     pub fn learn_generation(&mut self, key: &str) {
         let Some((base, generation)) = key.rsplit_once('-') else { return };
         let Ok(generation) = generation.parse::<u32>() else { return };
         let open = self.open.values().any(|incident| incident.base == base);
+        let reached = if open { generation } else { generation.saturating_sub(1) };
         if let Some(known) = self.generations.get_mut(base)
-            && !open
-            && generation > *known
+            && reached <= known.saturating_add(MAX_LEAP)
         {
-            *known = generation;
+            *known = reached.max(*known);
         }
     }
 
-    /// The generation of a base, to be kept.
+    /// The last generation of a base.
     pub fn generation(&self, base: &str) -> u32 {
         self.generations.get(base).copied().unwrap_or(0)
     }
@@ -166,6 +177,10 @@ impl Book {
         if let Some(incident) =
             self.open.values_mut().filter(same_target).find(|incident| incident.failing.contains(&change.service))
         {
+            if change.service == incident.service && incident.recovered_at.is_some() {
+                let key = incident.key();
+                return self.begin_again(&key, change, scope);
+            }
             return Self::fails_again(incident, change, scope);
         }
         let root_known = |incident: &&mut Incident| is_composite(&change.service) || is_composite(&incident.service);
@@ -191,7 +206,6 @@ impl Book {
 
     fn fails_again(incident: &mut Incident, change: &Change, scope: Scope) -> Step {
         incident.observations = change.observations.clone();
-        incident.recovered_at = None;
         if incident.scope == scope || change.service != incident.service {
             return Step::Noted(incident.key());
         }
@@ -203,10 +217,25 @@ impl Book {
         Step::Worsened(incident.key())
     }
 
+    /// The outage ended when most regions were back; what comes now is another, and people have to hear of it.
+    fn begin_again(&mut self, key: &str, change: &Change, scope: Scope) -> Step {
+        let Some(mut before) = self.open.remove(key) else { return Step::Nothing };
+        let mut composites = std::mem::take(&mut before.failing);
+        composites.remove(&before.service);
+        self.resolve(before, change);
+        let opened = self.begin(change, scope, Paging::Paged);
+        if let Some(incident) = self.open.get_mut(&opened) {
+            incident.failing.append(&mut composites);
+        }
+        Step::Again { ended: key.to_owned(), opened }
+    }
+
     fn regional(&mut self, change: &Change) -> Step {
         let mut same_target = self.open.values_mut().filter(|incident| incident.target == change.target);
         if let Some(incident) = same_target.find(|incident| incident.failing.contains(&change.service)) {
-            if incident.scope == Scope::AllRegions && incident.recovered_at.is_none() {
+            // Only the root says when the outage ended; what hangs on it may be partly back before.
+            let is_root = change.service == incident.service;
+            if is_root && incident.scope == Scope::AllRegions && incident.recovered_at.is_none() {
                 incident.recovered_at = Some(change.since);
                 incident.note(change.at, format!("{} is up again, not yet from every region", change.title));
                 return Step::Noted(incident.key());
@@ -240,13 +269,17 @@ impl Book {
         if !still.is_empty() {
             incident.note(change.at, format!("{} will be looked at again by its next audit", still.join(", ")));
         }
-        let Some(mut incident) = self.open.remove(&key) else { return Step::Nothing };
+        let Some(incident) = self.open.remove(&key) else { return Step::Nothing };
+        self.resolve(incident, change);
+        Step::Resolved(key)
+    }
+
+    fn resolve(&mut self, mut incident: Incident, change: &Change) {
         incident.state = IncidentState::Resolved;
         let end = incident.recovered_at.unwrap_or(change.since).max(incident.opened_at);
         incident.resolved_at = Some(end);
         incident.note(change.at, "resolved");
         self.close(incident);
-        Step::Resolved(key)
     }
 
     /// An incident that no watcher found: somebody says it in words.
@@ -282,7 +315,7 @@ impl Book {
     fn opened(&mut self, change: &Change, scope: Scope, paging: Paging) -> Incident {
         let base = base(&self.site, &change.target, &change.service);
         let generation = self.generations.entry(base.clone()).or_default();
-        *generation += 1;
+        *generation = generation.saturating_add(1);
         let mut incident = Incident {
             name: short_name(&base, *generation),
             base,

@@ -37,7 +37,7 @@ pub(crate) fn change(service: &str, to: VerdictState, at_s: i64) -> Change {
 fn key_of(step: Step) -> String {
     match step {
         Step::Opened(key) | Step::Worsened(key) | Step::Noted(key) | Step::Resolved(key) => key,
-        Step::Nothing => panic!("nothing happened"),
+        other => panic!("{other:?} is not about one incident"),
     }
 }
 
@@ -58,6 +58,39 @@ fn two_watchers_give_an_outage_the_same_key_and_name_and_the_next_one_another() 
     let second = key_of(here.change(&change("imap", VerdictState::Down, 300)));
     assert_eq!(second.rsplit_once('-').unwrap(), (first.rsplit_once('-').unwrap().0, "2"));
     assert_ne!(here.get(&second).unwrap().name, name);
+}
+
+#[test]
+fn a_watcher_follows_the_generation_of_another_but_no_leap() {
+    let mut book = book();
+    let first = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    let base = book.get(&first).unwrap().base.clone();
+    book.change(&change("imap", VerdictState::Up, 200));
+    book.change(&change("imap", VerdictState::Down, 300));
+    for key in ["4294967295", "1003", "x", "-1"].map(|generation| format!("{base}-{generation}")) {
+        book.learn_generation(&key);
+    }
+    assert_eq!(book.generation(&base), 2);
+    book.learn_generation(&format!("{base}-7"));
+    book.learn_generation(&format!("{base}-3"));
+    assert_eq!(book.generation(&base), 7, "the outage that is open here is the seventh there");
+
+    let open = book.open().next().unwrap().key();
+    assert_eq!(book.change(&change("imap", VerdictState::Up, 400)), Step::Resolved(open));
+    book.learn_generation(&format!("{base}-9"));
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 500)));
+    assert_eq!(key, format!("{base}-9"), "the outage that the other opened first has the same key here");
+}
+
+#[test]
+fn a_generation_never_overflows() {
+    let mut book = book();
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    let base = book.get(&key).unwrap().base.clone();
+    book.change(&change("imap", VerdictState::Up, 200));
+    book.restore(Vec::new(), BTreeMap::from([(base, u32::MAX)]));
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 300)));
+    assert_eq!(book.get(&key).unwrap().generation, u32::MAX);
 }
 
 #[test]
@@ -100,6 +133,35 @@ fn an_outage_ends_when_most_regions_are_back_but_is_resolved_when_all_are() {
     assert_eq!(book.change(&change("imap", VerdictState::Unknown, 150)), Step::Nothing);
     assert_eq!(book.change(&change("imap", VerdictState::Regional, 200)), Step::Noted(key.clone()));
     assert_eq!(book.change(&change("imap", VerdictState::Up, 260)), Step::Resolved(key.clone()));
+    assert_eq!(book.get(&key).unwrap().resolved_at, Some(Time::from_seconds(195)));
+}
+
+#[test]
+fn a_service_that_was_back_in_most_regions_and_fails_again_is_a_new_incident() {
+    let mut book = book();
+    let first = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    book.change(&change("round_trip", VerdictState::Down, 130));
+    book.change(&change("imap", VerdictState::Regional, 200));
+    let step = book.change(&change("imap", VerdictState::Down, 90_000));
+    let Step::Again { ended, opened } = step else { panic!("{step:?}: nobody is told of the second outage") };
+    assert_eq!(ended, first);
+    let before = book.get(&ended).unwrap();
+    assert_eq!((before.is_open(), before.resolved_at), (false, Some(Time::from_seconds(195))));
+    let now = book.get(&opened).unwrap();
+    assert_eq!((now.generation, now.opened_at, now.told), (2, Time::from_seconds(89_995), false));
+    assert!(now.failing.contains("round_trip"), "what hangs on the service still does");
+    assert_eq!(book.open().count(), 1);
+    assert_eq!(book.change(&change("imap", VerdictState::Up, 90_100)), Step::Resolved(opened));
+}
+
+#[test]
+fn a_round_trip_that_is_partly_back_does_not_end_the_outage_of_its_part() {
+    let mut book = book();
+    let key = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    book.change(&change("round_trip", VerdictState::Down, 130));
+    assert_eq!(book.change(&change("round_trip", VerdictState::Regional, 160)), Step::Nothing);
+    assert_eq!(book.change(&change("imap", VerdictState::Down, 170)), Step::Noted(key.clone()));
+    assert_eq!(book.change(&change("imap", VerdictState::Up, 200)), Step::Resolved(key.clone()));
     assert_eq!(book.get(&key).unwrap().resolved_at, Some(Time::from_seconds(195)));
 }
 

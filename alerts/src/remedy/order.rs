@@ -89,6 +89,14 @@ pub enum Refused {
         /// How many are needed.
         need: usize,
     },
+    /// The fence is not the generation of the incident that the approvals name.
+    #[error("the fence {fence} is not the generation of the incident \"{incident}\" that was approved")]
+    WrongFence {
+        /// What the order says.
+        fence: u32,
+        /// What was approved.
+        incident: String,
+    },
     /// The nonce was used.
     #[error("this order was carried out before")]
     Replayed,
@@ -115,6 +123,7 @@ impl Refused {
             Self::Expired { .. } => "expired",
             Self::NotAllowed(_) => "not_allowed",
             Self::NoQuorum { .. } => "no_quorum",
+            Self::WrongFence { .. } => "wrong_fence",
             Self::Replayed => "replayed",
             Self::StaleFence { .. } => "stale_fence",
             Self::Busy => "busy",
@@ -177,6 +186,10 @@ impl Rules {
         let have = self.approvers(&order, now).len();
         if have < self.quorum {
             return Err(Refused::NoQuorum { have, need: self.quorum });
+        }
+        // The approvals are for the incident's key; whoever gives the order must not choose the fence himself.
+        if order.incident != format!("{}-{}", order.incident_base(), order.fence) {
+            return Err(Refused::WrongFence { fence: order.fence, incident: order.incident });
         }
         if memory.nonces.contains(&order.nonce) {
             return Err(Refused::Replayed);

@@ -38,6 +38,9 @@ const VERIFY_ATTEMPTS: u32 = 6;
 const VERIFY_PAUSE: Duration = Duration::from_secs(2);
 const CHAIN_DEADLINE: Duration = Duration::from_secs(120);
 
+/// The name of the refusal when no node takes the order.
+const NODE_UNREACHABLE: &str = "node_unreachable";
+
 /// How far a restart has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -185,7 +188,15 @@ impl Job {
         let signed = Signed::seal(Purpose::Order, &shared.vantage, &shared.key, now, &order)
             .map_err(|error| error.to_string())?;
         let answer = shared.http.post(url).timeout(ORDER_DEADLINE).json(&signed).send().await;
-        let answer = answer.map_err(|error| format!("the node did not answer the order: {error}"))?;
+        let answer = match answer {
+            Ok(answer) => answer,
+            // Nothing was restarted: that is no restart that did not help.
+            Err(error) if error.is_connect() => {
+                let message = format!("the node at {url} cannot be reached; is `varde node` running there?");
+                return Ok(OrderAnswer::Refused { reason: NODE_UNREACHABLE.to_owned(), message });
+            }
+            Err(error) => return Err(format!("the node did not answer the order: {error}")),
+        };
         let body = bounded(answer).await.map_err(|error| error.to_string())?.unwrap_or_default();
         serde_json::from_slice(&body).map_err(|error| format!("the node's answer cannot be read: {error}"))
     }

@@ -177,35 +177,50 @@ impl Task {
             self.down.remove(&service);
         }
         let step = self.book.change(change);
+        let standing = match &step {
+            // Told again after a restart: a restart of the service may have been cut short.
+            Step::Noted(key) if change.from == change.to => Some(key.clone()),
+            _ => None,
+        };
         self.stepped(step, now).await;
+        if let Some(key) = standing {
+            self.consider_restart(&key, now);
+        }
     }
 
     async fn stepped(&mut self, step: Step, now: Time) {
         match step {
             Step::Nothing => {}
             Step::Noted(key) => self.keep(&key, now),
-            Step::Opened(key) | Step::Worsened(key) => {
-                self.drop_old_evidence(&key, now);
-                self.attach_evidence(&key, now);
-                self.page(&key, "worse", now).await;
-                self.keep(&key, now);
-                if let Some(service) =
-                    self.book.get(&key).filter(|incident| incident.evidence.is_none()).map(service_of)
-                {
-                    self.ask_evidence(&service, now);
-                }
-                self.consider_restart(&key, now);
-            }
-            Step::Resolved(key) => {
-                if let Some(ended) = self.mends.remove(&key) {
-                    ended.cancel();
-                }
-                if self.book.get(&key).is_some_and(|incident| incident.told) {
-                    self.send(&key, Notice::Resolved, now).await;
-                }
-                self.keep(&key, now);
+            Step::Opened(key) | Step::Worsened(key) => self.opened(&key, now).await,
+            Step::Resolved(key) => self.resolved(&key, now).await,
+            Step::Again { ended, opened } => {
+                // The news first: nobody has to hurry to hear that the one before is over.
+                self.opened(&opened, now).await;
+                self.resolved(&ended, now).await;
             }
         }
+    }
+
+    async fn opened(&mut self, key: &str, now: Time) {
+        self.drop_old_evidence(key, now);
+        self.attach_evidence(key, now);
+        self.page(key, "worse", now).await;
+        self.keep(key, now);
+        if let Some(service) = self.book.get(key).filter(|incident| incident.evidence.is_none()).map(service_of) {
+            self.ask_evidence(&service, now);
+        }
+        self.consider_restart(key, now);
+    }
+
+    async fn resolved(&mut self, key: &str, now: Time) {
+        if let Some(ended) = self.mends.remove(key) {
+            ended.cancel();
+        }
+        if self.book.get(key).is_some_and(|incident| incident.told) {
+            self.send(key, Notice::Resolved, now).await;
+        }
+        self.keep(key, now);
     }
 
     /// Tells people of an incident, unless it is held: as new, or as an update with that tag.
@@ -327,10 +342,13 @@ impl Task {
                 self.acknowledge(&incident, &person).await;
             }
             Command::IsDown { approval, reply } => {
-                self.book.learn_generation(&approval.incident);
                 let unit = self.shared.config.unit_of(&approval.target, &approval.service);
-                let is_down = self.down.contains(&(approval.target, approval.service));
-                let _ = reply.send(is_down && unit == Some(approval.unit.as_str()));
+                let fits = unit == Some(approval.unit.as_str());
+                let approved = fits && self.down.contains(&(approval.target, approval.service));
+                if approved {
+                    self.book.learn_generation(&approval.incident);
+                }
+                let _ = reply.send(approved);
             }
         }
     }

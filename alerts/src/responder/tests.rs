@@ -23,6 +23,12 @@ fn up() -> Judgement {
     Judgement::Changed(Box::new(change))
 }
 
+fn regional() -> Judgement {
+    let mut change = change("imap", VerdictState::Regional, Time::now().seconds());
+    change.title = "IMAP".to_owned();
+    Judgement::Changed(Box::new(change))
+}
+
 fn suspected() -> Judgement {
     Judgement::Suspected(Box::new(seen("us-east", "imap", &[("tcp", ""), ("tls", "timeout")])))
 }
@@ -92,6 +98,25 @@ async fn a_stopped_imap_is_paged_diagnosed_restarted_proven_and_resolved() {
         ["incidents", "pages", "remedies", "evidence", "verified"].iter().all(|part| seen.contains(part))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_outage_is_paged_though_one_region_never_saw_the_end_of_the_first() {
+    let world = World::start(&["us-east"]).await;
+    for judgement in [down(), regional(), down()] {
+        world.tell("us-east", judgement).await;
+    }
+    eventually("a page for each outage, and the end of the first", || {
+        let pages = world.hooks.pages("ada");
+        let of = |kind| {
+            let of_kind = pages.iter().filter(move |page| page.kind == kind);
+            of_kind.map(|page| page.data.incident.clone()).collect::<std::collections::BTreeSet<_>>()
+        };
+        of(Kind::Opened).len() == 2 && of(Kind::Resolved).len() == 1
+    })
+    .await;
+    let states: Vec<IncidentState> = world.incidents("us-east").iter().map(|incident| incident.state).collect();
+    assert!(states.contains(&IncidentState::Firing) && states.contains(&IncidentState::Resolved), "{states:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,6 +208,58 @@ async fn a_watcher_alone_pages_unconfirmed_and_a_restarted_one_still_knows() {
     })
     .await;
     assert_eq!(world.hooks.doubles(), Vec::<String>::new());
+}
+
+/// What a watcher tells after its start: the state that stands, which is no change.
+fn standing(judgement: Judgement) -> Judgement {
+    let Judgement::Changed(mut change) = judgement else { panic!("{judgement:?} is no verdict") };
+    change.from = change.to;
+    Judgement::Changed(change)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_after_a_restart_makes_up_for_changes_that_were_lost() {
+    let mut world = World::start(&["us-east", "no-oslo"]).await;
+    // The change to down was lost: it is paged nevertheless.
+    world.tell("us-east", standing(down())).await;
+    eventually("a page", || !world.hooks.pages("ada").is_empty()).await;
+    world.restart("us-east").await;
+    world.tell("us-east", standing(down())).await;
+    // Told once more, it is the same incident, and this watcher knows again what is down: it approves.
+    world.stop_the_process();
+    for judgement in [suspected(), down()] {
+        world.tell("no-oslo", judgement).await;
+    }
+    eventually("the restart", || !world.supervisor.restarted.lock().unwrap().is_empty()).await;
+    assert_eq!(world.incidents("us-east").len(), 1);
+    // The change to up was lost as well.
+    world.restart("us-east").await;
+    world.tell("us-east", standing(up())).await;
+    eventually("the end", || world.incidents("us-east")[0].state == IncidentState::Resolved).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_be_reached_is_no_restart_that_failed() {
+    let mut world = World::start(&["us-east", "no-oslo"]).await;
+    world.stop_the_process();
+    world.tell("us-east", suspected()).await;
+    world.tell("us-east", down()).await;
+    let kept = |world: &World| {
+        let incidents = world.incidents("us-east");
+        incidents.iter().flat_map(|incident| &incident.evidence).any(|part| part.section == "process")
+    };
+    eventually("the evidence", || kept(&world)).await;
+    // Nothing was ordered so far, because the other watcher does not approve; when it does, the node is gone.
+    world.stop_the_node().await;
+    world.tell("no-oslo", down()).await;
+    eventually("the reason", || {
+        let incidents = world.incidents("us-east");
+        let lines = incidents.iter().flat_map(|incident| &incident.timeline);
+        lines.into_iter().any(|line| line.text.starts_with("no restart is tried: the node at http"))
+    })
+    .await;
+    let pages = world.hooks.pages("ada");
+    assert!(!pages.iter().any(|page| page.data.headline.ends_with("people are needed")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

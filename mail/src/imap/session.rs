@@ -12,69 +12,23 @@ mod selected;
 mod transfer;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use aggregator::event::Time;
 
 use super::command::{Command, Tagged};
 use super::frame::{EARLY_LITERAL_BYTES, Frame, Framer};
 use super::parse::{Complaint, parse, tag_of};
+use crate::access::{self, EndReason, Facts, Next};
+use crate::login::{Credentials, LoginVerdict};
 use crate::store::{Account, StoreError, Stores};
 use fetch::FetchJob;
 use selected::Selected;
-
-pub(crate) use login::Attempt;
 
 /// Responses are handed to the driver in pieces of about this size.
 const PIECE_BYTES: usize = 64 * 1024;
 /// Commands in a row that are not understood before the session ends: no mail client speaks so.
 const COMPLAINTS: u32 = 50;
-
-/// What the session knows of its connection.
-#[derive(Debug, Clone)]
-pub(crate) struct Facts {
-    /// Whether TLS is on.
-    pub(crate) tls: bool,
-    /// Whether the client is on this machine: it may log in without TLS.
-    pub(crate) loopback: bool,
-    /// The largest message that is taken, in octets.
-    pub(crate) max_message_bytes: u64,
-}
-
-/// What the driver does next, after it has written what there is to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Read more octets.
-    Read,
-    /// Run the session again: there is more to write.
-    More,
-    /// Begin TLS.
-    StartTls,
-    /// Read more octets, and [`Session::wake`] the session when mailboxes change.
-    Idle,
-    /// Close the connection.
-    Close(EndReason),
-}
-
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EndReason {
-    Logout,
-    ProtocolError,
-    LoginFailures,
-    MailboxDeleted,
-}
-
-impl EndReason {
-    /// As the event tables name it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::ProtocolError => "protocol_error",
-            Self::LoginFailures => "login_failures",
-            Self::MailboxDeleted => "mailbox_deleted",
-        }
-    }
-}
 
 /// Where a session is (RFC 9051 section 3).
 enum State {
@@ -90,6 +44,11 @@ enum Expect {
     /// The response to AUTHENTICATE's challenge.
     SaslPlain {
         tag: String,
+    },
+    /// Nothing before the login is checked; the credentials until the driver has taken them.
+    Verdict {
+        tag: String,
+        credentials: Option<Credentials>,
     },
     /// DONE.
     IdleEnd {
@@ -152,13 +111,17 @@ pub(crate) struct Session {
     condstore: bool,
     complaints: u32,
     failures: u32,
-    attempts: Vec<Attempt>,
     commands: u32,
     user: String,
 }
 
-impl Session {
-    pub(crate) fn new(stores: Stores, facts: Facts) -> Self {
+impl access::Session for Session {
+    const PROTOCOL: &'static str = "imap";
+    const BUSY: &'static [u8] = b"* BYE [UNAVAILABLE] Too many sessions; try again later\r\n";
+    /// RFC 9051 section 5.4: 30 minutes at least.
+    const AUTOLOGOUT: Duration = Duration::from_secs(30 * 60);
+
+    fn new(stores: Stores, facts: Facts) -> Self {
         let mut session = Self {
             stores,
             facts,
@@ -171,7 +134,6 @@ impl Session {
             condstore: false,
             complaints: 0,
             failures: 0,
-            attempts: Vec::new(),
             commands: 0,
             user: String::new(),
         };
@@ -180,40 +142,29 @@ impl Session {
         session
     }
 
-    /// Takes what was read.
-    pub(crate) fn receive(&mut self, octets: &[u8]) {
+    fn receive(&mut self, octets: &[u8]) {
         self.framer.push(octets);
     }
 
-    /// TLS has begun: what came before it is forgotten.
-    pub(crate) fn tls_began(&mut self) {
+    fn tls_began(&mut self) {
         self.facts.tls = true;
         self.framer.clear();
         self.expect = Expect::Command;
     }
 
-    /// What is to be written.
-    pub(crate) fn take_output(&mut self) -> Vec<u8> {
+    fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
-    /// Attempts to log in since this was last asked.
-    pub(crate) fn take_attempts(&mut self) -> Vec<Attempt> {
-        std::mem::take(&mut self.attempts)
-    }
-
-    /// How many commands there were.
-    pub(crate) fn commands(&self) -> u32 {
+    fn commands(&self) -> u32 {
         self.commands
     }
 
-    /// Who is logged in, or was until the session ended.
-    pub(crate) fn user(&self) -> &str {
+    fn user(&self) -> &str {
         &self.user
     }
 
-    /// Does what there is to do, up to a piece of output.
-    pub(crate) fn run(&mut self, now: Time) -> Next {
+    fn run(&mut self, now: Time) -> Next {
         loop {
             if let State::Ended(reason) = self.state {
                 return Next::Close(reason);
@@ -223,6 +174,11 @@ impl Session {
             }
             if self.out.len() >= PIECE_BYTES {
                 return Next::More;
+            }
+            if let Expect::Verdict { credentials, .. } = &mut self.expect
+                && let Some(credentials) = credentials.take()
+            {
+                return Next::Login(credentials);
             }
             if matches!(self.expect, Expect::Tls) {
                 return Next::StartTls;
@@ -249,24 +205,34 @@ impl Session {
         }
     }
 
-    /// Mailboxes have changed: tells an idling client what that means for it.
-    pub(crate) fn wake(&mut self) {
+    fn wake(&mut self) {
         if matches!(self.expect, Expect::IdleEnd { .. }) {
             self.sync(selected::Expunges::Told);
         }
     }
 
-    /// The service stops, or the client has been silent for too long.
-    pub(crate) fn bye(&mut self, why: &str) {
-        self.untagged(&["BYE ", why].concat());
+    fn login_checked(&mut self, verdict: LoginVerdict) {
+        if let Expect::Verdict { tag, .. } = std::mem::replace(&mut self.expect, Expect::Command) {
+            let done = self.admit(verdict);
+            self.answer(&tag, &done);
+        }
     }
 
+    fn bye(&mut self, reason: EndReason) {
+        self.untagged(match reason {
+            EndReason::TimedOut => "BYE [CLIENTBUG] You were silent for too long",
+            _ => "BYE [UNAVAILABLE] The server is being restarted",
+        });
+    }
+}
+
+impl Session {
     fn line(&mut self, line: &[u8], now: Time) {
         match std::mem::replace(&mut self.expect, Expect::Command) {
-            Expect::Command | Expect::Tls => self.command(line, now),
+            Expect::Command | Expect::Tls | Expect::Verdict { .. } => self.command(line, now),
             Expect::SaslPlain { tag } => {
-                let done = self.sasl_response(line);
-                self.answer(&tag, &done);
+                let outcome = self.sasl_response(&tag, line);
+                self.conclude(&tag, outcome);
             }
             Expect::IdleEnd { tag } => {
                 self.sync(selected::Expunges::Told);
@@ -324,7 +290,7 @@ impl Session {
             }
             Command::StartTls => self.start_tls(),
             Command::Authenticate { mechanism, initial } => return self.authenticate(tag, &mechanism, initial),
-            Command::Login { user, password } => self.login(&user, &password),
+            Command::Login { user, password } => return self.login(tag, &user, &password),
             command => match &self.state {
                 State::NotAuthenticated | State::Ended(_) => bad("[CLIENTBUG] Log in first"),
                 State::Authenticated(account) | State::Selected(account, _) => {
@@ -391,6 +357,12 @@ impl Session {
             _ => ok("CHECK done"),
         };
         Ok(Outcome::Done(done))
+    }
+
+    fn conclude(&mut self, tag: &str, outcome: Outcome) {
+        if let Outcome::Done(done) = outcome {
+            self.answer(tag, &done);
+        }
     }
 
     fn answer(&mut self, tag: &str, done: &Done) {

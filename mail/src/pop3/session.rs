@@ -3,11 +3,15 @@
 //! The maildrop is INBOX as it was at login. What is marked for deletion goes at QUIT, and only then.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use aggregator::event::Time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::store::{Account, Directory, MailboxId, StoreError, Stores};
+use crate::access::{self, EndReason, Facts, Next};
+use crate::login::{Credentials, LoginVerdict};
+use crate::store::{Account, MailboxId, StoreError, Stores};
 
 /// Octets of a line (RFC 2449 section 4 asks for 255; AUTH may need more).
 const LINE_BYTES: usize = 4 * 1024;
@@ -16,26 +20,6 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Wrong passwords, and lines that are no command, before the session ends.
 const FAILURES: u32 = 5;
 const COMPLAINTS: u32 = 50;
-
-/// What the driver does next, after it has written what there is to write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    Read,
-    /// Run the session again: there is more to do.
-    More,
-    StartTls,
-    /// Close the connection, for this reason.
-    Close(&'static str),
-}
-
-/// An attempt to log in, for the event tables.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Attempt {
-    pub(super) user: String,
-    pub(super) mechanism: &'static str,
-    /// Why it failed; `None` when it did not.
-    pub(super) failure: Option<&'static str>,
-}
 
 /// A message of the maildrop.
 struct Item {
@@ -57,39 +41,42 @@ enum State {
     Authorization(Option<String>),
     /// The client's next line is the response to AUTH PLAIN.
     Sasl,
+    /// The login is being checked; the credentials until the driver has taken them.
+    Verdict(Option<Credentials>),
     Transaction(Box<Maildrop>),
     /// TLS is to begin.
     Tls,
-    Ended(&'static str),
+    Ended(EndReason),
 }
 
 pub(super) struct Session {
     stores: Stores,
-    tls: bool,
-    loopback: bool,
+    facts: Facts,
     state: State,
     input: Vec<u8>,
     out: Vec<u8>,
     /// Lines of a long listing that are still to be written.
     listing: VecDeque<String>,
-    attempts: Vec<Attempt>,
     user: String,
     failures: u32,
     complaints: u32,
     commands: u32,
 }
 
-impl Session {
-    pub(super) fn new(stores: Stores, tls: bool, loopback: bool) -> Self {
+impl access::Session for Session {
+    const PROTOCOL: &'static str = "pop3";
+    const BUSY: &'static [u8] = b"-ERR [SYS/TEMP] too many sessions; try again later\r\n";
+    /// RFC 1939 section 3: ten minutes at least.
+    const AUTOLOGOUT: Duration = Duration::from_secs(10 * 60);
+
+    fn new(stores: Stores, facts: Facts) -> Self {
         Self {
             stores,
-            tls,
-            loopback,
+            facts,
             state: State::Authorization(None),
             input: Vec::new(),
             out: b"+OK Varde POP3\r\n".to_vec(),
             listing: VecDeque::new(),
-            attempts: Vec::new(),
             user: String::new(),
             failures: 0,
             complaints: 0,
@@ -97,40 +84,42 @@ impl Session {
         }
     }
 
-    pub(super) fn receive(&mut self, octets: &[u8]) {
+    fn receive(&mut self, octets: &[u8]) {
         self.input.extend_from_slice(octets);
     }
 
-    pub(super) fn take_output(&mut self) -> Vec<u8> {
+    fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.out)
     }
 
-    pub(super) fn take_attempts(&mut self) -> Vec<Attempt> {
-        std::mem::take(&mut self.attempts)
-    }
-
-    pub(super) fn commands(&self) -> u32 {
+    fn commands(&self) -> u32 {
         self.commands
     }
 
-    pub(super) fn user(&self) -> &str {
+    fn user(&self) -> &str {
         &self.user
     }
 
-    /// TLS has begun: what came before it is forgotten.
-    pub(super) fn tls_began(&mut self) {
-        self.tls = true;
+    fn tls_began(&mut self) {
+        self.facts.tls = true;
         self.input.clear();
         self.state = State::Authorization(None);
     }
 
-    /// Says why the session ends though the client did not ask for it.
-    pub(super) fn bye(&mut self, why: &str) {
+    fn login_checked(&mut self, verdict: LoginVerdict) {
+        self.state = State::Authorization(None);
+        self.admit(verdict);
+    }
+
+    fn bye(&mut self, reason: EndReason) {
+        let why = match reason {
+            EndReason::TimedOut => "you were silent for too long",
+            _ => "[SYS/TEMP] the server is being restarted",
+        };
         self.reply("-ERR", why);
     }
 
-    /// Does what there is to do, up to a piece of output.
-    pub(super) fn run(&mut self) -> Next {
+    fn run(&mut self, _: Time) -> Next {
         loop {
             while let Some(line) = self.listing.pop_front() {
                 self.out.extend_from_slice(line.as_bytes());
@@ -139,8 +128,12 @@ impl Session {
                     return Next::More;
                 }
             }
-            match self.state {
-                State::Ended(reason) => return Next::Close(reason),
+            match &mut self.state {
+                State::Verdict(credentials) => match credentials.take() {
+                    Some(credentials) => return Next::Login(credentials),
+                    None => return Next::More,
+                },
+                State::Ended(reason) => return Next::Close(*reason),
                 State::Tls => return Next::StartTls,
                 _ if self.out.len() >= PIECE_BYTES => return Next::More,
                 _ => {}
@@ -150,19 +143,21 @@ impl Session {
                     return Next::Read;
                 }
                 self.reply("-ERR", "the line is too long");
-                self.state = State::Ended("protocol_error");
+                self.state = State::Ended(EndReason::ProtocolError);
                 continue;
             };
             let line: Vec<u8> = self.input.drain(..=end).collect();
             if line.len() > LINE_BYTES {
                 self.reply("-ERR", "the line is too long");
-                self.state = State::Ended("protocol_error");
+                self.state = State::Ended(EndReason::ProtocolError);
                 continue;
             }
             self.line(&String::from_utf8_lossy(line.strip_suffix(b"\r\n").unwrap_or(&line[..line.len() - 1])));
         }
     }
+}
 
+impl Session {
     fn line(&mut self, line: &str) {
         self.commands = self.commands.saturating_add(1);
         if matches!(self.state, State::Sasl) {
@@ -187,7 +182,7 @@ impl Session {
     fn capabilities(&mut self) {
         self.reply("+OK", "capabilities follow");
         let mut names = vec!["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "IMPLEMENTATION Varde"];
-        if !self.tls {
+        if !self.facts.tls {
             names.push("STLS");
         }
         if self.may_log_in() {
@@ -198,12 +193,12 @@ impl Session {
 
     /// Passwords cross the network over TLS only; on this machine they cross none.
     fn may_log_in(&self) -> bool {
-        self.tls || self.loopback
+        self.facts.tls || self.facts.loopback
     }
 
     fn authorization(&mut self, word: &str, rest: &str, line: &str) {
         match (word, &self.state) {
-            ("STLS", _) if self.tls => self.reply("-ERR", "TLS has begun already"),
+            ("STLS", _) if self.facts.tls => self.reply("-ERR", "TLS has begun already"),
             ("STLS", _) => {
                 self.reply("+OK", "begin TLS now");
                 self.state = State::Tls;
@@ -250,38 +245,40 @@ impl Session {
         }
     }
 
+    /// Has the login checked; [`Session::admit`] says what became of it.
     fn check(&mut self, mechanism: &'static str, user: String, password: &str) {
-        let opened = self
-            .stores
-            .directory
-            .authenticate(&user, password)
-            .and_then(|account| account.map(|account| self.open(account)).transpose());
-        let failure = match opened {
-            Ok(Some(maildrop)) => {
-                let (count, size) = maildrop.count();
-                self.user = maildrop.account.address.clone();
-                self.state = State::Transaction(Box::new(maildrop));
-                self.reply("+OK", &[&count.to_string(), " messages (", &size.to_string(), " octets)"].concat());
-                None
-            }
-            Ok(None) => {
-                self.reply("-ERR", "[AUTH] Wrong address or password");
-                self.failures += 1;
-                if self.failures >= FAILURES {
-                    self.state = State::Ended("login_failures");
+        self.state = State::Verdict(Some(Credentials { mechanism, user, password: password.to_owned() }));
+    }
+
+    fn admit(&mut self, verdict: LoginVerdict) {
+        match verdict {
+            LoginVerdict::Accept(account) => match self.open(account) {
+                Ok(maildrop) => {
+                    let (count, size) = maildrop.count();
+                    self.user = maildrop.account.address.clone();
+                    self.state = State::Transaction(Box::new(maildrop));
+                    self.reply("+OK", &[&count.to_string(), " messages (", &size.to_string(), " octets)"].concat());
                 }
-                Some("wrong_credentials")
+                Err(error) => self.unavailable(&error),
+            },
+            LoginVerdict::Wrong => self.failed("[AUTH] Wrong address or password"),
+            // RFC 3206: [AUTH] would say that the password is wrong, and clients would ask their users for another.
+            LoginVerdict::PutOff => self.failed("[SYS/TEMP] too many wrong passwords; try again in ten minutes"),
+            LoginVerdict::Unavailable => {
+                self.reply("-ERR", "[SYS/TEMP] the store does not answer; try again later");
             }
-            Err(error) => {
-                self.unavailable(&error);
-                Some("store_unavailable")
-            }
-        };
-        self.attempts.push(Attempt { user, mechanism, failure });
+        }
+    }
+
+    fn failed(&mut self, text: &str) {
+        self.reply("-ERR", text);
+        self.failures += 1;
+        if self.failures >= FAILURES {
+            self.state = State::Ended(EndReason::LoginFailures);
+        }
     }
 
     fn open(&self, account: Account) -> Result<Maildrop, StoreError> {
-        self.stores.mailboxes.ensure_account(account.id)?;
         let inbox = self.stores.mailboxes.open_mailbox(account.id, "INBOX")?;
         let view = self.stores.mailboxes.changes(inbox.id, 0)?;
         let items = view.changed.iter().map(|state| Item { uid: state.uid, size: state.size, deleted: false });
@@ -377,19 +374,19 @@ impl Session {
             if let Err(error) = removed {
                 tracing::warn!(%error, "messages marked in a POP3 session stay");
                 self.reply("-ERR", "[SYS/TEMP] the marked messages stay; try again later");
-                self.state = State::Ended("logout");
+                self.state = State::Ended(EndReason::Logout);
                 return;
             }
         }
         self.reply("+OK", "until next time");
-        self.state = State::Ended("logout");
+        self.state = State::Ended(EndReason::Logout);
     }
 
     fn complain(&mut self) {
         self.reply("-ERR", "there is no such command here");
         self.complaints += 1;
         if self.complaints >= COMPLAINTS {
-            self.state = State::Ended("protocol_error");
+            self.state = State::Ended(EndReason::ProtocolError);
         }
     }
 
@@ -432,121 +429,4 @@ impl Maildrop {
 }
 
 #[cfg(test)]
-mod tests {
-    use aggregator::event::Time;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::store::{BlobStore, Deliver, LocalDelivery};
-
-    struct Talk {
-        _dir: tempfile::TempDir,
-        stores: Stores,
-        session: Session,
-        next: Next,
-    }
-
-    impl Talk {
-        fn new(loopback: bool) -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            crate::admin::create_account(dir.path(), "ada@varde.test", "secret word").unwrap();
-            let stores = Stores::open(dir.path()).unwrap();
-            let session = Session::new(stores.clone(), false, loopback);
-            Self { _dir: dir, stores, session, next: Next::Read }
-        }
-
-        fn again(&mut self) {
-            self.session = Session::new(self.stores.clone(), false, true);
-            self.say("USER ada@varde.test\r\nPASS secret word\r\n");
-        }
-
-        fn deliver(&self, token: &str, body: &str) {
-            let account = self.stores.directory.resolve("ada@varde.test").unwrap().unwrap().id;
-            let blob = self.stores.blobs.put(body.as_bytes()).unwrap();
-            let delivery = LocalDelivery { account, mailbox: "INBOX", blob, prefix: b"", at: Time(0), token };
-            self.stores.mailboxes.deliver(&delivery).unwrap();
-        }
-
-        fn say(&mut self, text: &str) -> String {
-            self.session.receive(text.as_bytes());
-            let mut heard = Vec::new();
-            loop {
-                self.next = self.session.run();
-                heard.extend(self.session.take_output());
-                if self.next != Next::More {
-                    return String::from_utf8(heard).unwrap();
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_maildrop_is_listed_read_and_emptied_at_quit_only() {
-        let mut talk = Talk::new(true);
-        talk.deliver("1", "Subject: a\r\n\r\none\r\n.two\r\nthree\r\n");
-        talk.deliver("2", "Subject: b\r\n\r\n");
-        let heard = talk.say("USER ada@varde.test\r\nPASS secret word\r\nSTAT\r\nLIST\r\nTOP 1 2\r\n");
-        assert_eq!(
-            heard,
-            "+OK Varde POP3\r\n+OK and the password\r\n+OK 2 messages (46 octets)\r\n+OK 2 46\r\n+OK the list follows\r\n1 32\r\n2 14\r\n.\r\n+OK 32 octets\r\nSubject: a\r\n\r\none\r\n..two\r\n.\r\n"
-        );
-        assert_eq!(
-            talk.say("DELE 1\r\nRETR 1\r\nSTAT\r\n"),
-            "+OK marked; it goes at QUIT\r\n-ERR there is no such message\r\n+OK 1 14\r\n"
-        );
-        // The connection breaks: nothing is deleted.
-        talk.again();
-        assert_eq!(talk.say("DELE 1\r\nRSET\r\nDELE 2\r\nQUIT\r\n").lines().last(), Some("+OK until next time"));
-        assert_eq!(talk.next, Next::Close("logout"));
-        talk.again();
-        assert_eq!(talk.say("LIST 1\r\nLIST 2\r\n"), "+OK 1 32\r\n-ERR there is no such message\r\n");
-    }
-
-    #[test]
-    fn unique_ids_stay_the_same_between_sessions() {
-        let mut talk = Talk::new(true);
-        talk.deliver("1", "Subject: a\r\n\r\n");
-        talk.deliver("2", "Subject: b\r\n\r\n");
-        talk.again();
-        let first = talk.say("UIDL 2\r\nDELE 1\r\nQUIT\r\n");
-        talk.again();
-        let second = talk.say("UIDL 1\r\n");
-        assert_eq!(first.split_whitespace().nth(2), second.split_whitespace().nth(2));
-    }
-
-    #[test]
-    fn passwords_are_refused_in_the_clear_from_elsewhere() {
-        let mut talk = Talk::new(false);
-        let heard = talk.say("CAPA\r\nUSER ada@varde.test\r\nSTLS\r\n");
-        assert!(
-            heard.contains("STLS\r\n.\r\n-ERR [AUTH] begin TLS before you log in\r\n+OK begin TLS now\r\n"),
-            "{heard}"
-        );
-        assert_eq!(talk.next, Next::StartTls);
-        talk.session.tls_began();
-        let heard = talk.say("AUTH PLAIN\r\nAGFkYUB2YXJkZS50ZXN0AHNlY3JldCB3b3Jk\r\n");
-        assert_eq!(heard, "+ \r\n+OK 0 messages (0 octets)\r\n");
-    }
-
-    #[test]
-    fn an_endless_line_ends_the_session() {
-        let mut talk = Talk::new(true);
-        let heard = talk.say(&"x".repeat(LINE_BYTES + 1));
-        assert!(heard.ends_with("-ERR the line is too long\r\n"));
-        assert_eq!(talk.next, Next::Close("protocol_error"));
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(8))]
-        #[test]
-        fn nothing_that_is_said_makes_it_panic(lines in proptest::collection::vec(prop_oneof![
-            Just("TOP ".to_owned()), Just("RETR 1\r\n".to_owned()), Just("DELE 99999999999999999999\r\n".to_owned()),
-            Just("LIST 0\r\n".to_owned()), Just("PASS\r\n".to_owned()), Just("AUTH PLAIN x\r\n".to_owned()), any::<String>(), Just("\n".to_owned()),
-        ], 0..30)) {
-            let mut talk = Talk::new(true);
-            talk.deliver("1", "x");
-            talk.again();
-            talk.say(&lines.concat());
-        }
-    }
-}
+mod tests;

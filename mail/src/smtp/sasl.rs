@@ -3,25 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a client claims to be.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// `PLAIN` or `LOGIN`.
-    pub mechanism: &'static str,
-    /// The name that it logs in with.
-    pub user: String,
-    /// Its password.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("mechanism", &self.mechanism)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
+use crate::login::Credentials;
 
 /// An exchange that has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]

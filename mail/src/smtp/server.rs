@@ -1,26 +1,24 @@
 //! The driver of server sessions: octets between sockets and [`Session`], questions to directory and queue, events.
 
-use std::net::{IpAddr, SocketAddr};
+mod reception;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
-use aggregator::event::{AuthEvent, Reception, ReceptionVerdict, Session as SessionRow, Time};
+use aggregator::event::{Session as SessionRow, Time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::address::EmailAddress;
-use super::guard::Guard;
-use super::header::{self, Received};
-use super::reply::{self, Reply};
-use super::sasl::Credentials;
-use super::session::{Action, Answer, EndReason, LoginVerdict, Message, RecipientVerdict, Role, Session, Settings};
+use super::reply;
+use super::session::{Action, Answer, EndReason, RecipientVerdict, Role, Session, Settings};
 use crate::config::Config;
 use crate::listen::{Connection, Serve, Stream, TlsFacts};
-use crate::queue::id;
-use crate::queue::store::{Envelope, NewMessage, Queue};
+use crate::login::Logins;
+use crate::queue::store::Queue;
 use crate::store::{Account, BlobStore, Directory, StoreError};
 use crate::tls::ServerTls;
 
@@ -28,8 +26,6 @@ use crate::tls::ServerTls;
 const READ_OCTETS: usize = 16_384;
 /// Octets of bodies that all sessions of a process hold together. Past it messages are put off with 452.
 pub const MAX_HELD_OCTETS: usize = 1 << 30;
-/// Passwords checked at one time: each check takes memory and a processor.
-const CONCURRENT_LOGINS: usize = 4;
 /// How long a client that was sent away may go on talking before the connection is cut.
 const LINGER: Duration = Duration::from_secs(30);
 /// How long it may be silent then.
@@ -46,8 +42,7 @@ pub struct Server {
     blobs: Arc<dyn BlobStore>,
     queue: Queue,
     emitter: Emitter,
-    guard: Mutex<Guard>,
-    logins: Semaphore,
+    logins: Logins,
     held: AtomicUsize,
 }
 
@@ -78,10 +73,12 @@ impl Server {
             max_message_bytes: usize::try_from(config.max_message_bytes).unwrap_or(usize::MAX),
             max_recipients: config.limits.max_recipients,
         };
+        let (max_failures, emitter) = (config.limits.max_login_failures, parts.emitter.clone());
+        let directory = Arc::clone(&parts.directory);
+        let look = move |user: &str, password: &str| directory.authenticate(user, password);
         Self {
             settings: Arc::new(settings),
-            guard: Mutex::new(Guard::new(config.limits.max_login_failures)),
-            logins: Semaphore::new(CONCURRENT_LOGINS),
+            logins: Logins::new(protocol(role), max_failures, emitter, look),
             held: AtomicUsize::new(0),
             config: parts.config,
             tls: parts.tls,
@@ -89,13 +86,6 @@ impl Server {
             blobs: parts.blobs,
             queue: parts.queue,
             emitter: parts.emitter,
-        }
-    }
-
-    fn protocol(&self) -> &'static str {
-        match self.settings.role {
-            Role::Mx => "smtp",
-            Role::Submission => "submission",
         }
     }
 
@@ -130,48 +120,13 @@ impl Server {
         });
         verdict.await.unwrap_or(RecipientVerdict::Unavailable)
     }
+}
 
-    async fn login(&self, ip: IpAddr, credentials: Credentials) -> LoginVerdict {
-        let Credentials { mechanism, user, password } = credentials;
-        let guard = || self.guard.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdict = if guard().allows(Time::now(), ip, &user) {
-            let permit = self.logins.acquire().await;
-            let name = user.clone();
-            let found = self.ask(move |directory| directory.authenticate(&name, &password)).await;
-            drop(permit);
-            match found {
-                Some(Some(account)) => LoginVerdict::Accept(account),
-                Some(None) => LoginVerdict::Wrong,
-                None => LoginVerdict::Unavailable,
-            }
-        } else {
-            LoginVerdict::PutOff
-        };
-        let (result, reason) = match &verdict {
-            LoginVerdict::Accept(_) => ("ok", ""),
-            LoginVerdict::Wrong => ("failed", "wrong_credentials"),
-            LoginVerdict::PutOff => ("failed", "too_many_failures"),
-            LoginVerdict::Unavailable => ("failed", "directory_unavailable"),
-        };
-        self.emitter.emit(AuthEvent {
-            ts: Time::now(),
-            protocol: self.protocol().to_owned(),
-            user: user.clone(),
-            client_ip: Some(ip.into()),
-            mechanism: mechanism.to_owned(),
-            result: result.to_owned(),
-            reason: reason.to_owned(),
-            ..AuthEvent::default()
-        });
-        match &verdict {
-            LoginVerdict::Accept(_) => guard().succeeded(ip),
-            LoginVerdict::Wrong => {
-                let delay = guard().failed(Time::now(), ip, &user);
-                tokio::time::sleep(delay).await;
-            }
-            LoginVerdict::PutOff | LoginVerdict::Unavailable => {}
-        }
-        verdict
+/// The name in events.
+const fn protocol(role: Role) -> &'static str {
+    match role {
+        Role::Mx => "smtp",
+        Role::Submission => "submission",
     }
 }
 
@@ -198,7 +153,7 @@ impl Serve for Server {
         talk.hold(0);
         self.emitter.emit(SessionRow {
             ts: Time::now(),
-            protocol: self.protocol().to_owned(),
+            protocol: protocol(self.settings.role).to_owned(),
             user: talk.session.user().map_or(String::new(), |account| account.address.clone()),
             client_ip: Some(peer.ip().into()),
             duration_ms: Some(u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)),
@@ -342,7 +297,7 @@ impl Talk<'_> {
         let answer = match action {
             Action::CheckSender(address) => Answer::Sender(self.may_send_as(&address).await),
             Action::CheckRecipient(address) => Answer::Recipient(self.server.recipient(&address).await),
-            Action::Login(credentials) => Answer::Login(self.server.login(self.peer.ip(), credentials).await),
+            Action::Login(credentials) => Answer::Login(self.server.logins.check(self.peer.ip(), credentials).await),
             Action::Store(message) => Answer::Stored(self.store(*message).await),
             other => return self.say(other),
         };
@@ -353,9 +308,9 @@ impl Talk<'_> {
     fn say(&mut self, action: Action) -> Flow {
         match action {
             Action::Reply(reply) => reply.write(&mut self.out),
-            Action::Refuse { reply, recipient, class } => {
+            Action::Refuse { reply, about, class } => {
                 reply.write(&mut self.out);
-                self.refused(&reply, recipient.as_ref(), class);
+                self.refused(&reply, &about, class);
             }
             Action::StartTls(reply) => {
                 reply.write(&mut self.out);
@@ -376,142 +331,6 @@ impl Talk<'_> {
         let address = address.to_string();
         self.server.ask(move |directory| directory.may_send_as(account.id, &address)).await
     }
-
-    /// Stores a message: body, then queue entry, both on disk before the reply.
-    async fn store(&mut self, message: Message) -> Result<String, (Reply, &'static str)> {
-        let now = Time::now();
-        let head = header::inspect(&message.content);
-        if head.received > header::MAX_RECEIVED {
-            return Err((Reply::new(554, "5.4.6", "the message is in a loop"), "loop"));
-        }
-        let fresh = || -> std::io::Result<_> { Ok((id::queue_id(now)?, id::trace_id()?)) };
-        let (id, trace_id) = fresh().map_err(|error| {
-            tracing::error!(%error, "a message could not be given an identity");
-            (reply::STORE_BUSY, "storage")
-        })?;
-        let hostname = &self.server.settings.hostname;
-        let mut prefix = Received {
-            helo: self.session.helo(),
-            client: self.peer.ip(),
-            hostname,
-            protocol: self.session.protocol(),
-            tls: self.tls.as_ref(),
-            id: &id,
-            recipient: if let [only] = message.recipients.as_slice() { Some(&only.address) } else { None },
-            at: now,
-        }
-        .line();
-        let mut message_id = head.message_id;
-        if self.server.settings.role == Role::Submission {
-            // RFC 6409 section 8.
-            if !head.has_date {
-                prefix.push_str(&["Date: ", &header::date(now), "\r\n"].concat());
-            }
-            if message_id.is_none() {
-                let fresh = [&trace_id, "@", hostname.as_str()].concat();
-                prefix.push_str(&["Message-ID: <", &fresh, ">\r\n"].concat());
-                message_id = Some(fresh);
-            }
-        }
-        let mut body = message.content;
-        body.splice(0..0, prefix.into_bytes());
-        let size = body.len() as u64;
-        let blobs = Arc::clone(&self.server.blobs);
-        let stored = match tokio::task::spawn_blocking(move || blobs.put(&body)).await {
-            Ok(stored) => stored,
-            Err(error) => Err(StoreError::Transient { doing: "storing a body".to_owned(), source: error.into() }),
-        };
-        let blob = stored.map_err(not_stored)?;
-        let envelope = Envelope {
-            id: id.clone(),
-            trace_id,
-            message_id: message_id.unwrap_or_default(),
-            blob,
-            size,
-            sender: message.mail.sender,
-            ret: message.mail.ret,
-            envid: message.mail.envid,
-            utf8: message.mail.utf8,
-            eight_bit: message.mail.eight_bit,
-            received_at: now,
-            queued_at: Time::now(),
-        };
-        let new = NewMessage { envelope: envelope.clone(), recipients: message.recipients };
-        self.server.queue.insert(new).await.map_err(not_stored)?;
-        self.server.emitter.emit(Reception {
-            queue_id: id.clone(),
-            message_id: envelope.message_id,
-            trace_id: envelope.trace_id,
-            size_bytes: Some(size),
-            verdict: ReceptionVerdict::Accepted,
-            smtp_code: Some(250),
-            enhanced_code: "2.0.0".to_owned(),
-            response: ["queued as ", &id].concat(),
-            ..self.reception(None)
-        });
-        Ok(id)
-    }
-
-    fn refused(&self, reply: &Reply, recipient: Option<&EmailAddress>, class: &str) {
-        let verdict = if reply.code >= 500 { ReceptionVerdict::Rejected } else { ReceptionVerdict::Deferred };
-        self.server.emitter.emit(Reception {
-            verdict,
-            smtp_code: Some(reply.code),
-            enhanced_code: reply.enhanced.to_owned(),
-            class: class.to_owned(),
-            response: reply.text.clone().into_owned(),
-            ..self.reception(recipient)
-        });
-    }
-
-    /// What is known of the message that the client offers.
-    fn reception(&self, recipient: Option<&EmailAddress>) -> Reception {
-        let (mail, recipients) = self.session.envelope().unzip();
-        let recipients = recipients.unwrap_or_default();
-        let sender = mail.and_then(|mail| mail.sender.as_ref());
-        let recipient = recipient.or_else(|| recipients.first().map(|first| &first.address));
-        let tls = self.tls.clone().unwrap_or_default();
-        Reception {
-            ts: Time::now(),
-            mta: "varde".to_owned(),
-            client_ip: Some(self.peer.ip().into()),
-            helo: self.session.helo().to_owned(),
-            protocol: self.session.protocol().to_owned(),
-            auth_user: self.session.user().map_or(String::new(), |account| account.address.clone()),
-            sender_user: sender.map_or(String::new(), |sender| sender.local().to_owned()),
-            sender_domain: sender.map_or(String::new(), |sender| sender.domain().to_owned()),
-            rcpt_count: Some(u32::try_from(recipients.len()).unwrap_or(u32::MAX)),
-            rcpt_domain: recipient.map_or(String::new(), |recipient| recipient.domain().to_owned()),
-            tls_version: tls.version,
-            tls_cipher: tls.cipher,
-            ..Reception::default()
-        }
-    }
-}
-
-fn not_stored(error: StoreError) -> (Reply, &'static str) {
-    tracing::error!(%error, "a message could not be stored and was put off");
-    (if is_disk_full(&error) { reply::NO_ROOM } else { reply::STORE_BUSY }, "storage")
-}
-
-/// Whether the reason is that there is no room.
-fn is_disk_full(error: &StoreError) -> bool {
-    let StoreError::Transient { source, .. } = error else { return false };
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source.as_ref());
-    while let Some(error) = cause {
-        let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        if matches!(io, Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
-            return true;
-        }
-        let sqlite = error
-            .downcast_ref::<rusqlite::Error>()
-            .or_else(|| error.downcast_ref::<Arc<rusqlite::Error>>().map(Arc::as_ref));
-        if sqlite.and_then(rusqlite::Error::sqlite_error_code) == Some(rusqlite::ErrorCode::DiskFull) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

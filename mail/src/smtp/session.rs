@@ -3,14 +3,19 @@
 //! The driver feeds octets with [`Session::next`], does what the [`Action`] says, and answers its questions with
 //! [`Session::answer`]. No socket, clock or disk is touched here. Memory is bounded: one line, one message.
 
+mod action;
+mod transaction;
+
 use std::sync::Arc;
 
-use super::address::EmailAddress;
 use super::body::{Body, BodyFault};
 use super::command::{Command, Mail, Recipient};
 use super::reply::{self, Reply};
-use super::sasl::{Credentials, Exchange, Step};
+use super::sasl::{Exchange, Step};
+use crate::login::LoginVerdict;
 use crate::store::Account;
+pub use action::{About, Action, Answer, EndReason, Message, RecipientVerdict, Role, Settings};
+use transaction::Transaction;
 
 #[cfg(test)]
 mod tests;
@@ -21,145 +26,6 @@ pub const MAX_COMMAND_LINE: usize = 4_096;
 pub const MAX_AUTH_LINE: usize = 12_288;
 /// Errors after which a client is sent away.
 pub const MAX_ERRORS: u32 = 30;
-
-/// What a session is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Mail of others for our domains.
-    Mx,
-    /// Mail of our users for everybody.
-    Submission,
-}
-
-/// What all sessions of a service have in common.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Our name.
-    pub hostname: String,
-    /// What a lone `postmaster` belongs to.
-    pub domain: String,
-    /// What the service is for.
-    pub role: Role,
-    /// The largest message, in octets.
-    pub max_message_bytes: usize,
-    /// The most recipients of one message.
-    pub max_recipients: usize,
-}
-
-/// A message that the client has handed over completely.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// What MAIL said.
-    pub mail: Mail,
-    /// Who it goes to; at least one.
-    pub recipients: Vec<Recipient>,
-    /// Its content; every line ends with CRLF.
-    pub content: Vec<u8>,
-}
-
-/// What the driver is to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Send a reply.
-    Reply(Reply),
-    /// Send a reply that refuses a message or a recipient; `class` says why in one word.
-    Refuse {
-        /// The reply.
-        reply: Reply,
-        /// The recipient that it concerns, if it is about one.
-        recipient: Option<EmailAddress>,
-        /// One word of the classification.
-        class: &'static str,
-    },
-    /// Ask whether the user may send with this reverse-path; answer with [`Answer::Sender`].
-    CheckSender(EmailAddress),
-    /// Ask whether mail for this address is taken; answer with [`Answer::Recipient`].
-    CheckRecipient(EmailAddress),
-    /// Check a login; answer with [`Answer::Login`].
-    Login(Credentials),
-    /// Store a message; answer with [`Answer::Stored`].
-    Store(Box<Message>),
-    /// Send the reply, throw away what else the client sent in the clear, begin TLS, call [`Session::tls_started`].
-    StartTls(Reply),
-    /// Send the reply and close.
-    Close(Reply, EndReason),
-}
-
-/// Why a session ended, in the words of the event table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndReason {
-    /// QUIT.
-    Quit,
-    /// A line that never ends.
-    LineTooLong,
-    /// A line end that is not CRLF, or words of another protocol.
-    ProtocolError,
-    /// More than [`MAX_ERRORS`].
-    TooManyErrors,
-    /// The client said nothing for too long.
-    TimedOut,
-    /// The client went away.
-    Disconnected,
-    /// The TLS handshake failed.
-    TlsFailed,
-    /// The service stopped.
-    Shutdown,
-}
-
-impl EndReason {
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Quit => "logout",
-            Self::LineTooLong => "line_too_long",
-            Self::ProtocolError => "protocol_error",
-            Self::TooManyErrors => "too_many_errors",
-            Self::TimedOut => "timeout",
-            Self::Disconnected => "disconnected",
-            Self::TlsFailed => "tls_failed",
-            Self::Shutdown => "shutdown",
-        }
-    }
-}
-
-/// The answer to a question of the session.
-#[derive(Debug)]
-pub enum Answer {
-    /// To [`Action::CheckSender`]: whether he may; `None` when the directory cannot be read.
-    Sender(Option<bool>),
-    /// To [`Action::CheckRecipient`].
-    Recipient(RecipientVerdict),
-    /// To [`Action::Login`].
-    Login(LoginVerdict),
-    /// To [`Action::Store`]: the queue id, or the refusal and its class.
-    Stored(Result<String, (Reply, &'static str)>),
-}
-
-/// Whether mail for an address is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecipientVerdict {
-    /// It is.
-    Accept,
-    /// The domain is ours, the user is not.
-    UnknownUser,
-    /// The domain is not ours.
-    NotLocal,
-    /// The directory cannot be read.
-    Unavailable,
-}
-
-/// The outcome of a login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginVerdict {
-    /// It is he.
-    Accept(Account),
-    /// Wrong name or password.
-    Wrong,
-    /// Too many wrong ones before.
-    PutOff,
-    /// The directory cannot be read.
-    Unavailable,
-}
 
 #[derive(Debug)]
 enum State {
@@ -184,14 +50,6 @@ enum Pending {
     Login,
     Stored,
     Tls,
-}
-
-#[derive(Debug)]
-struct Transaction {
-    mail: Mail,
-    recipients: Vec<Recipient>,
-    /// The chunks so far.
-    chunks: Option<Body>,
 }
 
 /// One client's session.
@@ -219,24 +77,13 @@ enum Greeting {
 
 const OK: Reply = Reply::new(250, "2.0.0", "OK");
 const EHLO_FIRST: Reply = Reply::new(503, "5.5.1", "say EHLO first");
-const MAIL_FIRST: Reply = Reply::new(503, "5.5.1", "say MAIL first");
-const NESTED_MAIL: Reply = Reply::new(503, "5.5.1", "a transaction is open already, say RSET first");
-const NO_RECIPIENTS: Reply = Reply::new(554, "5.5.1", "no valid recipients");
-const DATA_AFTER_BDAT: Reply = Reply::new(503, "5.5.1", "DATA and BDAT cannot be mixed");
-const AUTH_REQUIRED: Reply = Reply::new(530, "5.7.0", "authentication required");
 const TLS_REQUIRED_FOR_AUTH: Reply = Reply::new(538, "5.7.11", "say STARTTLS first: no password goes in the clear");
-const TLS_REQUIRED: Reply = Reply::new(530, "5.7.0", "say STARTTLS first");
 const TLS_ALREADY: Reply = Reply::new(503, "5.5.1", "TLS has begun already");
 const AUTH_ALREADY: Reply = Reply::new(503, "5.5.1", "you are logged in already");
 const NO_AUTH: Reply = Reply::new(502, "5.5.1", "there is no login here");
 const UNKNOWN_MECHANISM: Reply = Reply::new(504, "5.5.4", "mechanism not offered");
 const AUTH_CANCELLED: Reply = Reply::new(501, "5.7.0", "login cancelled");
 const AUTH_MALFORMED: Reply = Reply::new(501, "5.5.2", "the response cannot be decoded");
-const UNKNOWN_USER: Reply = Reply::new(550, "5.1.1", "no such user here");
-const RELAY_DENIED: Reply = Reply::new(550, "5.7.1", "relaying denied");
-const SENDER_DENIED: Reply = Reply::new(553, "5.7.1", "you may not send with this address");
-const TOO_MANY_RECIPIENTS: Reply = Reply::new(452, "4.5.3", "too many recipients");
-const NEEDS_UTF8: Reply = Reply::new(553, "5.6.7", "such an address needs SMTPUTF8 in MAIL");
 const CONFUSED: Reply = Reply::new(421, "4.3.0", "internal error, closing the connection");
 
 impl Session {
@@ -321,11 +168,7 @@ impl Session {
             return self.close(CONFUSED, EndReason::ProtocolError);
         };
         match (pending, answer) {
-            (Pending::Sender(mail), Answer::Sender(verdict)) => match verdict {
-                Some(true) => self.begin(mail),
-                Some(false) => self.refuse(SENDER_DENIED, None, "sender_denied"),
-                None => self.refuse(reply::DIRECTORY_BUSY, None, "directory"),
-            },
+            (Pending::Sender(mail), Answer::Sender(verdict)) => self.sender_checked(mail, verdict),
             (Pending::Recipient(recipient), Answer::Recipient(verdict)) => self.recipient_checked(recipient, verdict),
             (Pending::Login, Answer::Login(verdict)) => match verdict {
                 LoginVerdict::Accept(account) => {
@@ -340,7 +183,7 @@ impl Session {
                 self.spent = true;
                 match stored {
                     Ok(id) => Action::Reply(Reply::with(250, "2.0.0", format!("queued as {id}"))),
-                    Err((reply, class)) => self.refuse(reply, None, class),
+                    Err((reply, class)) => self.refuse(reply, About::Message, class),
                 }
             }
             _ => self.close(CONFUSED, EndReason::ProtocolError),
@@ -449,7 +292,7 @@ impl Session {
             Ok(command) => self.command(command),
             // How many octets follow is not known: nothing after it can be told from a command.
             Err(reply) if verb == b"BDAT" => self.close(reply, EndReason::ProtocolError),
-            Err(reply) if verb == b"MAIL" || verb == b"RCPT" => self.refuse(reply, None, "protocol"),
+            Err(reply) if verb == b"MAIL" || verb == b"RCPT" => self.refuse(reply, About::Message, "protocol"),
             Err(reply) => self.error(reply),
         })
     }
@@ -534,128 +377,9 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, mail: Mail) -> Action {
-        if self.helo.is_none() {
-            return self.refuse(EHLO_FIRST, None, "protocol");
-        }
-        if self.transaction.is_some() {
-            return self.refuse(NESTED_MAIL, None, "protocol");
-        }
-        if self.settings.role == Role::Submission && self.user.is_none() {
-            return self.refuse(if self.tls { AUTH_REQUIRED } else { TLS_REQUIRED }, None, "auth_required");
-        }
-        if mail.size.is_some_and(|size| size > self.settings.max_message_bytes as u64) {
-            return self.refuse(reply::TOO_LARGE, None, "size");
-        }
-        match (&mail.sender, self.settings.role) {
-            (Some(sender), Role::Submission) => {
-                let sender = sender.clone();
-                self.state = State::Waiting(Pending::Sender(mail));
-                Action::CheckSender(sender)
-            }
-            _ => self.begin(mail),
-        }
-    }
-
-    fn begin(&mut self, mail: Mail) -> Action {
-        self.transaction = Some(Transaction { mail, recipients: Vec::new(), chunks: None });
-        Action::Reply(Reply::new(250, "2.1.0", "sender OK"))
-    }
-
-    fn rcpt(&mut self, recipient: Recipient) -> Action {
-        let address = recipient.address.clone();
-        let Some(open) = &self.transaction else { return self.refuse(MAIL_FIRST, Some(address), "protocol") };
-        if open.chunks.is_some() {
-            return self.refuse(DATA_AFTER_BDAT, Some(address), "protocol");
-        }
-        if !open.mail.utf8 && !address.is_ascii() {
-            return self.refuse(NEEDS_UTF8, Some(address), "protocol");
-        }
-        if open.recipients.len() >= self.settings.max_recipients {
-            return self.refuse(TOO_MANY_RECIPIENTS, Some(address), "too_many_recipients");
-        }
-        self.state = State::Waiting(Pending::Recipient(recipient));
-        Action::CheckRecipient(address)
-    }
-
-    fn recipient_checked(&mut self, recipient: Recipient, verdict: RecipientVerdict) -> Action {
-        let address = recipient.address.clone();
-        match (verdict, self.settings.role) {
-            (RecipientVerdict::Accept, _) | (RecipientVerdict::NotLocal, Role::Submission) => {
-                if let Some(open) = &mut self.transaction {
-                    open.recipients.push(recipient);
-                }
-                Action::Reply(Reply::new(250, "2.1.5", "recipient OK"))
-            }
-            (RecipientVerdict::UnknownUser, _) => self.refuse(UNKNOWN_USER, Some(address), "user_unknown"),
-            (RecipientVerdict::NotLocal, Role::Mx) => self.refuse(RELAY_DENIED, Some(address), "relay_denied"),
-            (RecipientVerdict::Unavailable, _) => self.refuse(reply::DIRECTORY_BUSY, Some(address), "directory"),
-        }
-    }
-
-    fn data(&mut self) -> Action {
-        match &self.transaction {
-            None => self.refuse(MAIL_FIRST, None, "protocol"),
-            Some(open) if open.chunks.is_some() => self.refuse(DATA_AFTER_BDAT, None, "protocol"),
-            Some(open) if open.recipients.is_empty() => self.refuse(NO_RECIPIENTS, None, "protocol"),
-            Some(_) => {
-                self.state = State::Data(Body::new(self.settings.max_message_bytes));
-                Action::Reply(Reply::new(354, "", "end with CRLF.CRLF"))
-            }
-        }
-    }
-
-    /// The octets that follow are taken, or thrown away when there is no transaction that they belong to.
-    fn bdat(&mut self, left: u64, last: bool) {
-        let limit = self.settings.max_message_bytes;
-        let open = self.transaction.as_mut().filter(|open| !open.recipients.is_empty());
-        let body = open.map(|open| open.chunks.take().unwrap_or_else(|| Body::new(limit)));
-        self.state = State::Chunk { body, left, last };
-    }
-
-    fn chunk_complete(&mut self, body: Option<Body>, last: bool) -> Action {
-        let Some(body) = body else {
-            let reply = if self.transaction.is_some() { NO_RECIPIENTS } else { MAIL_FIRST };
-            return self.refuse(reply, None, "protocol");
-        };
-        if last || body.fault().is_some() {
-            return self.complete(body);
-        }
-        let held = body.held();
-        if let Some(open) = &mut self.transaction {
-            open.chunks = Some(body);
-        }
-        Action::Reply(Reply::with(250, "2.0.0", format!("{held} octets so far")))
-    }
-
-    /// The content has come to its end.
-    fn complete(&mut self, body: Body) -> Action {
-        let fault = match (body.finish(), self.transaction.take()) {
-            (Ok(content), Some(open)) => {
-                let recipients = open.recipients.clone();
-                let message = Message { mail: open.mail.clone(), recipients, content };
-                self.transaction = Some(Transaction { chunks: None, ..open });
-                self.state = State::Waiting(Pending::Stored);
-                return Action::Store(Box::new(message));
-            }
-            (Ok(_), None) => return self.close(CONFUSED, EndReason::ProtocolError),
-            (Err(fault), open) => {
-                self.transaction = open;
-                self.spent = true;
-                fault
-            }
-        };
-        let (reply, class) = match fault {
-            BodyFault::TooLarge => (reply::TOO_LARGE, "size"),
-            BodyFault::BareLineEnd => (reply::BARE_LINE_END_IN_CONTENT, "bare_line_end"),
-            BodyFault::NoMemory => (reply::NO_ROOM, "storage"),
-        };
-        self.refuse(reply, None, class)
-    }
-
-    fn refuse(&mut self, reply: Reply, recipient: Option<EmailAddress>, class: &'static str) -> Action {
+    fn refuse(&mut self, reply: Reply, about: About, class: &'static str) -> Action {
         match self.error(reply) {
-            Action::Reply(reply) => Action::Refuse { reply, recipient, class },
+            Action::Reply(reply) => Action::Refuse { reply, about, class },
             other => other,
         }
     }

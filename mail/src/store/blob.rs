@@ -3,13 +3,18 @@
 //! `ab/cd/abcd…` below the folder: two levels keep each folder small. A file is there whole or not at all: it is
 //! written under a temporary name, flushed, renamed, and its folder flushed. What a crash leaves under a temporary
 //! name is removed at the next opening.
+//!
+//! The time of a file's last change is when its body was last stored. Storing it again and removing it exclude each
+//! other by a lock on the file: a body that was found old is either seen to be young again, or is written anew.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aggregator::event::Time;
 
 use super::{BlobId, BlobStore, StoreError};
 
@@ -36,7 +41,31 @@ impl FileBlobs {
         Ok(Self { dir: dir.to_owned(), temporary, sequence: AtomicU64::new(0) })
     }
 
-    fn path(&self, id: BlobId) -> PathBuf {
+    /// The bodies that were last stored before then, of those whose identity begins with the two octets of `part`.
+    ///
+    /// # Errors
+    /// `Transient` when the disk refuses.
+    pub fn stored_before(&self, part: u16, before: Time) -> Result<Vec<BlobId>, StoreError> {
+        let [first, second] = part.to_be_bytes();
+        let mut beginning = [0; 32];
+        beginning[..2].copy_from_slice(&[first, second]);
+        let some = self.path(BlobId(beginning));
+        let folder = some.parent().unwrap_or(&self.dir);
+        list(folder, system_time(before))
+            .map_err(StoreError::transient(format!("listing the bodies in {}", folder.display())))
+    }
+
+    /// Removes a body unless it has been stored since then, or is being stored. Whether it was removed.
+    ///
+    /// # Errors
+    /// `Transient` when the disk refuses.
+    pub fn remove_stored_before(&self, id: BlobId, before: Time) -> Result<bool, StoreError> {
+        let path = self.path(id);
+        remove(&path, system_time(before))
+            .map_err(StoreError::transient(format!("removing the body {}", path.display())))
+    }
+
+    pub(crate) fn path(&self, id: BlobId) -> PathBuf {
         let name = blake3::Hash::from_bytes(id.0).to_hex();
         self.dir.join(&name[..2]).join(&name[2..4]).join(name.as_str())
     }
@@ -70,11 +99,11 @@ impl BlobStore for FileBlobs {
         let id = BlobId(*blake3::hash(body).as_bytes());
         let path = self.path(id);
         // A file under its final name was flushed before it got that name; its folder may not have been.
-        let stored = match fs::metadata(&path) {
-            Ok(known) if known.len() == body.len() as u64 => flush_folder(path.parent().unwrap_or(&self.dir)),
-            _ => self.write(&path, body),
+        let stored = || match renew(&path, body.len() as u64)? {
+            true => flush_folder(path.parent().unwrap_or(&self.dir)),
+            false => self.write(&path, body),
         };
-        stored.map_err(StoreError::transient(format!("writing the body {}", path.display())))?;
+        stored().map_err(StoreError::transient(format!("writing the body {}", path.display())))?;
         Ok(id)
     }
 
@@ -85,6 +114,70 @@ impl BlobStore for FileBlobs {
             _ => StoreError::transient(format!("reading the body {}", path.display()))(error),
         })
     }
+}
+
+/// Makes a body young again that is there whole; whether it is.
+fn renew(path: &Path, length: u64) -> io::Result<bool> {
+    let Some(file) = open(path)? else { return Ok(false) };
+    file.lock_shared()?;
+    let known = file.metadata()?;
+    // Without a link it was removed while we waited for the lock.
+    if known.len() != length || known.nlink() == 0 {
+        return Ok(false);
+    }
+    file.set_modified(SystemTime::now())?;
+    Ok(true)
+}
+
+/// See [`FileBlobs::remove_stored_before`].
+fn remove(path: &Path, before: SystemTime) -> io::Result<bool> {
+    let Some(file) = open(path)? else { return Ok(false) };
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(false),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let known = file.metadata()?;
+    // Without a link another file has taken its place.
+    if known.nlink() == 0 || known.modified()? >= before {
+        return Ok(false);
+    }
+    fs::remove_file(path)?;
+    Ok(true)
+}
+
+/// See [`FileBlobs::stored_before`].
+fn list(folder: &Path, before: SystemTime) -> io::Result<Vec<BlobId>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let Ok(hash) = blake3::Hash::from_hex(entry.file_name().as_encoded_bytes()) else { continue };
+        match entry.metadata() {
+            Ok(known) if known.modified()? < before => found.push(BlobId(*hash.as_bytes())),
+            Ok(_) => {}
+            // Another process has removed it meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// `None`: there is no such file.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn system_time(time: Time) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(u64::try_from(time.0).unwrap_or(0))
 }
 
 /// A number that another run of this process id did not have.
@@ -142,6 +235,51 @@ mod tests {
         fs::write(blobs.path(id), b"wh").unwrap();
         assert_eq!(blobs.put(b"whole").unwrap(), id);
         assert_eq!(blobs.get(id).unwrap(), b"whole");
+    }
+
+    #[test]
+    fn a_body_goes_when_it_is_old_and_nobody_is_storing_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = FileBlobs::open(dir.path()).unwrap();
+        let id = blobs.put(b"x").unwrap();
+        let later = Time::now().plus_millis(60_000);
+        let part = u16::from_be_bytes([id.0[0], id.0[1]]);
+        assert_eq!(blobs.stored_before(part, later).unwrap(), [id]);
+        assert_eq!(blobs.stored_before(part, later.plus_millis(-120_000)).unwrap(), []);
+        assert!(!blobs.remove_stored_before(id, later.plus_millis(-120_000)).unwrap(), "it is young");
+        let storing = File::open(blobs.path(id)).unwrap();
+        storing.lock_shared().unwrap();
+        assert!(!blobs.remove_stored_before(id, later).unwrap(), "it is being stored");
+        drop(storing);
+        assert!(blobs.remove_stored_before(id, later).unwrap());
+        assert!(!blobs.remove_stored_before(id, later).unwrap(), "it is gone");
+    }
+
+    #[test]
+    fn a_body_that_is_stored_again_and_again_is_never_missing_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = FileBlobs::open(dir.path()).unwrap();
+        let id = blobs.put(b"x").unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        // Everything that was stored before the last put is old: the collection is as eager as it can be.
+        let stored_at = std::sync::Mutex::new(SystemTime::now());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let before = *stored_at.lock().unwrap();
+                    remove(&blobs.path(id), before).unwrap();
+                }
+            });
+            for _ in 0..100 {
+                let now = SystemTime::now();
+                *stored_at.lock().unwrap() = now - Duration::from_millis(20);
+                blobs.put(b"x").unwrap();
+                assert_eq!(blobs.get(id).unwrap(), b"x");
+                // Old again, without having been stored.
+                File::open(blobs.path(id)).unwrap().set_modified(now - Duration::from_secs(60)).unwrap();
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]

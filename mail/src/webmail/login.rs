@@ -1,8 +1,8 @@
 //! Logging in and out: the cookie, and the token that forms carry.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use aggregator::event::{AuthEvent, Session as SessionRow, Time};
+use aggregator::event::{Session as SessionRow, Time};
 use askama::Template;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{ConnectInfo, Form, FromRequestParts, State};
@@ -15,8 +15,9 @@ use serde::Deserialize;
 use super::App;
 use super::page::{Failure, blocking};
 use crate::http::Peer;
+use crate::login::{Credentials, LoginVerdict};
 use crate::queue::id;
-use crate::store::{Account, Directory};
+use crate::store::Account;
 
 const COOKIE: &str = "varde_session";
 
@@ -110,53 +111,24 @@ pub(super) async fn log_in(
 ) -> Result<Response, Failure> {
     let before = token(&jar).ok_or(Failure::Forged)?;
     verify_slices_are_equal(csrf(&before).as_bytes(), form.csrf.as_bytes()).map_err(|_| Failure::Forged)?;
-    let ip = peer.ip().to_canonical();
-    let guard = || app.guard.lock().unwrap_or_else(PoisonError::into_inner);
-    let (found, reason) = if guard().allows(Time::now(), ip, &form.address) {
-        let permit = app.logins.acquire().await;
-        let (address, password) = (form.address.clone(), form.password);
-        let found = blocking(&app, move |app| {
-            let found = app.stores.directory.authenticate(&address, &password)?;
-            if let Some(account) = &found {
-                app.stores.mailboxes.ensure_account(account.id)?;
-            }
-            Ok(found)
-        });
-        let found = found.await?;
-        drop(permit);
-        (found, "wrong_credentials")
-    } else {
-        (None, "too_many_failures")
-    };
-    app.emitter.emit(AuthEvent {
-        ts: Time::now(),
-        protocol: "web".to_owned(),
-        user: form.address.clone(),
-        client_ip: Some(ip.into()),
-        mechanism: "FORM".to_owned(),
-        result: if found.is_some() { "ok" } else { "failed" }.to_owned(),
-        reason: if found.is_some() { "" } else { reason }.to_owned(),
-        ..AuthEvent::default()
-    });
-    let Some(account) = found else {
-        let (status, failure) = match reason {
-            "too_many_failures" => {
-                (StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait ten minutes, then try again.")
-            }
-            _ => (StatusCode::UNAUTHORIZED, "Wrong address or password"),
-        };
-        if status == StatusCode::UNAUTHORIZED {
-            let delay = guard().failed(Time::now(), ip, &form.address);
-            tokio::time::sleep(delay).await;
+    let credentials = Credentials { mechanism: "FORM", user: form.address.clone(), password: form.password };
+    let (status, failure) = match app.logins.check(peer.ip(), credentials).await {
+        LoginVerdict::Accept(account) => return begin(&app, jar, account).await,
+        LoginVerdict::Wrong => (StatusCode::UNAUTHORIZED, "Wrong address or password"),
+        LoginVerdict::PutOff => (StatusCode::TOO_MANY_REQUESTS, "Too many attempts. Wait ten minutes, then try again."),
+        LoginVerdict::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "The mail store does not answer. Try again in a moment.")
         }
-        let page = LoginPage { csrf: form.csrf, address: form.address, failure }.render()?;
-        return Ok((status, Html(page)).into_response());
     };
-    guard().succeeded(ip);
+    let page = LoginPage { csrf: form.csrf, address: form.address, failure }.render()?;
+    Ok((status, Html(page)).into_response())
+}
+
+async fn begin(app: &Arc<App>, jar: CookieJar, account: Account) -> Result<Response, Failure> {
     // A new token: one that was known before the login must not be worth more after it.
     let token = fresh_token()?;
     let known = token.clone();
-    blocking(&app, move |app| app.sessions.begin(&known, &account, Time::now())).await?;
+    blocking(app, move |app| app.sessions.begin(&known, &account, Time::now())).await?;
     Ok((jar.add(cookie(token)), Redirect::to("/folders/INBOX")).into_response())
 }
 

@@ -72,10 +72,30 @@ impl Smtp {
     /// # Errors
     /// When the server refuses.
     pub async fn ehlo(&mut self) -> Result<(), Fault> {
+        self.greet().await.map(drop)
+    }
+
+    /// As [`Self::ehlo`], and says what name the server gives itself.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn greet(&mut self) -> Result<String, Fault> {
         let name = self.conversation.address_literal();
         let reply = self.command(&format!("EHLO {name}")).await?.expect(250, "EHLO")?;
+        let own = reply.lines.first().and_then(|line| line.split_ascii_whitespace().next()).unwrap_or_default();
+        let own = own.to_owned();
         self.extensions = reply.lines.into_iter().skip(1).map(|line| line.to_ascii_uppercase()).collect();
-        Ok(())
+        Ok(own)
+    }
+
+    /// Every extension as the server lists it, in upper case.
+    pub fn extensions(&self) -> &[String] {
+        &self.extensions
+    }
+
+    /// The conversation below, to go on in another protocol.
+    pub fn into_conversation(self) -> Conversation {
+        self.conversation
     }
 
     /// The parameters of an extension, when the server offers it.
@@ -178,7 +198,11 @@ impl Smtp {
         self.command("QUIT").await?.expect(221, "QUIT").map(drop)
     }
 
-    async fn command(&mut self, line: &str) -> Result<Reply, Fault> {
+    /// Says a line and reads the reply to it, whatever it is.
+    ///
+    /// # Errors
+    /// When the connection is gone, the reply is no SMTP, or the line has a line break in it.
+    pub async fn command(&mut self, line: &str) -> Result<Reply, Fault> {
         if line.contains(['\r', '\n']) {
             return Err(Fault::new(Class::Config, "an address must not contain a line break"));
         }

@@ -1,10 +1,11 @@
-//! The check kinds against peers: scripted ones, good and hostile, and a real Postfix and Dovecot.
+//! The check kinds and the posture audit against peers: scripted ones, good and hostile, and a real Postfix and Dovecot.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bench;
 mod certificates;
 mod good;
 mod hostile;
+mod posture;
 mod real;
 mod scripted;
 mod web;

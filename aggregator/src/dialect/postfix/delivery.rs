@@ -1,12 +1,10 @@
 //! The delivery agents: one line an attempt and recipient, and the protection of their connections.
 
-use std::sync::LazyLock;
-
 use memchr::memmem;
 
 use super::state::{Memory, Peer, protection, tls};
 use super::{ENTRY, Line};
-use crate::dialect::text::{cut, cut_at, host_and_address, mailbox, reply_codes};
+use crate::dialect::text::{cut, cut_at, host_and_address, mailbox, queued_as, reply_codes};
 use crate::event::{Delivery, DeliveryOutcome, Event};
 
 /// Reads a line of a delivery agent: whether it is one of these.
@@ -101,7 +99,12 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
         node: line.host.to_owned(),
         mta: ENTRY.name.to_owned(),
         queue_id: id.to_owned(),
-        next_queue_id: next_queue_id(attempt.response).to_owned(),
+        // A refusal may speak of a queue too; only what was taken has an id there.
+        next_queue_id: if attempt.response.starts_with('2') {
+            queued_as(attempt.response).to_owned()
+        } else {
+            String::new()
+        },
         rcpt_user: rcpt_user.to_owned(),
         rcpt_domain,
         mx_host: mx_host.to_owned(),
@@ -154,36 +157,6 @@ fn reply(response: &str) -> &str {
             memmem::find(response.as_bytes(), mark.as_bytes()).and_then(|at| response.get(at + mark.len()..))
         })
         .unwrap_or(response)
-}
-
-/// The queue id that the next hop told: `queued as 4F…` (Postfix and many others), `OK id=1rf…` (Exim),
-/// `2.0.0 3AM… Message accepted for delivery` (Sendmail, OpenSMTPD), `<ann@example.org> HSj… Saved` (Dovecot's LMTP).
-pub fn next_queue_id(response: &str) -> &str {
-    if !response.starts_with('2') {
-        return "";
-    }
-    let word = |text: &str| text.find([' ', ')', ',', ';', '>']).unwrap_or(text.len());
-    static MARKS: LazyLock<[memmem::FinderRev<'static>; 2]> =
-        LazyLock::new(|| [memmem::FinderRev::new("ueued as "), memmem::FinderRev::new("OK id=")]);
-    for mark in &*MARKS {
-        if let Some(at) = mark.rfind(response.as_bytes())
-            && let Some(found) = response.get(at + mark.needle().len()..)
-        {
-            let found = found.trim_start_matches(['<', '(', '"']);
-            return found.get(..word(found)).unwrap_or_default().trim_end_matches(['.', '"']);
-        }
-    }
-    if let Some(before) = response.strip_suffix(" Saved") {
-        return before.rsplit_once("> ").map_or("", |(_, id)| id);
-    }
-    match response.split_once(" Message accepted for delivery") {
-        Some((before, _)) => before
-            .rsplit(' ')
-            .next()
-            .filter(|word| word.bytes().any(|byte| byte.is_ascii_alphabetic()) && !word.contains([':', '@']))
-            .unwrap_or_default(),
-        None => "",
-    }
 }
 
 /// Seconds with fractions, in milliseconds, rounded.

@@ -179,13 +179,3 @@ fn a_connection_in_the_clear_after_a_protected_one_is_told_apart() {
     let protected: Vec<bool> = events_of("postfix", &lines).iter().map(|event| event.contains("TLSv1.3")).collect();
     assert_eq!(protected, [true, false]);
 }
-
-#[test]
-fn next_hops_name_their_queue_id_in_many_ways() {
-    let next = super::delivery::next_queue_id;
-    assert_eq!(next("250 2.0.0 from MTA(smtp:[127.0.0.1]:10025): 250 2.0.0 Ok: queued as 3F2A71C0B5"), "3F2A71C0B5");
-    assert_eq!(next("250 OK id=1rfXYZ-0001Ab-2C"), "1rfXYZ-0001Ab-2C");
-    assert_eq!(next("250 2.0.0 3AM9x1Qr012345 Message accepted for delivery"), "3AM9x1Qr012345");
-    assert_eq!(next("250 2.0.0 OK  1694 xyz12si34 - gsmtp"), "");
-    assert_eq!(next("host x said: 450 was queued as 3F2A"), "");
-}

@@ -86,6 +86,7 @@ fn each_wrong_thing_is_refused_by_its_name() {
     check(approvals(world.approval("b", "mail-imap", "e2")), "no_quorum");
     check(approvals(Signed { from: "c".to_owned(), ..world.approval("b", "mail-imap", "e1") }), "no_quorum");
     check(Order { incident: "abc-3".to_owned(), ..good() }, "no_quorum");
+    check(Order { fence: 3, ..good() }, "wrong_fence");
 
     let unsigned = world.rules.verify(&world.sign("stranger", &good()), &none, world.now);
     assert_eq!(unsigned.unwrap_err().name(), "not_valid");

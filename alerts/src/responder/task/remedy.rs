@@ -80,7 +80,7 @@ impl Task {
             return;
         }
         incident.mending = mending;
-        incident.note(now, format!("no restart is tried: {words}"));
+        incident.note_once(now, format!("no restart is tried: {words}"));
         self.remedy_row(key, RemedyState::Refused, words, now);
         self.keep(key, now);
     }
@@ -117,7 +117,7 @@ impl Task {
                 (Some(RemedyState::Failed), format!("the restart of {unit} did not mend it: {why}"))
             }
         };
-        incident.note(now, text.clone());
+        incident.note_once(now, text.clone());
         let people_are_needed = state == Some(RemedyState::Failed) && incident.is_open();
         if let Some(state) = state {
             self.remedy_row(key, state, &text, now);

@@ -144,6 +144,9 @@ pub(super) struct World {
     keys: BTreeMap<&'static str, std::path::PathBuf>,
     nodes: Keys,
     running: BTreeMap<&'static str, Running>,
+    node: (CancellationToken, Option<tokio::task::JoinHandle<Result<(), node::Error>>>),
+    /// What answers for each watcher.
+    servers: BTreeMap<&'static str, tokio::task::JoinHandle<()>>,
     process: Child,
 }
 
@@ -182,15 +185,17 @@ impl World {
             restarts_per_unit_hour: 2,
             restarts_per_host_day: 4,
             sample_s: 60,
+            log: Vec::new(),
         };
+        let node_shutdown = CancellationToken::new();
         let context = NodeContext {
             data_dir: folder.path().to_owned(),
             watchers: public,
             quorum: 2,
             emitter: Emitter::channel().0,
-            shutdown: CancellationToken::new(),
+            shutdown: node_shutdown.clone(),
         };
-        tokio::spawn(node::serve_on(listener, node_config, context, supervisor.clone()));
+        let node = tokio::spawn(node::serve_on(listener, node_config, context, supervisor.clone()));
 
         let text = include_str!("../../../../src/init/varde.toml");
         let mut whole: toml::Table = toml::from_str(text).unwrap();
@@ -217,6 +222,8 @@ impl World {
             keys,
             nodes: Keys::from([("localhost".to_owned(), node_key)]),
             running: BTreeMap::new(),
+            node: (node_shutdown, Some(node)),
+            servers: BTreeMap::new(),
             process,
             folder,
         };
@@ -230,9 +237,15 @@ impl World {
         }
         for (name, listener) in listeners {
             let handle = world.start_watcher(name).await;
-            tokio::spawn(async move { axum::serve(listener, handle.router()).await });
+            world.serve(name, listener, &handle);
         }
         world
+    }
+
+    fn serve(&mut self, name: &'static str, listener: TcpListener, handle: &Handle) {
+        let router = handle.router();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        self.servers.insert(name, server);
     }
 
     async fn start_watcher(&mut self, name: &'static str) -> Handle {
@@ -271,7 +284,19 @@ impl World {
         let running = self.running.remove(name).unwrap();
         running.shutdown.cancel();
         running.task.await.unwrap();
-        self.start_watcher(name).await;
+        let server = self.servers.remove(name).unwrap();
+        server.abort();
+        let _ = server.await;
+        let handle = self.start_watcher(name).await;
+        let address = self.urls[name].strip_prefix("http://").unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
+        self.serve(name, listener, &handle);
+    }
+
+    /// Ends the agent: nothing listens there any more.
+    pub(super) async fn stop_the_node(&mut self) {
+        self.node.0.cancel();
+        self.node.1.take().unwrap().await.unwrap().unwrap();
     }
 
     pub(super) fn stop_the_process(&self) {

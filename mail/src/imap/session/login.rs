@@ -4,21 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Done, EndReason, Expect, Outcome, Session, State, bad, no, ok};
-use crate::store::Directory;
+use crate::login::{Credentials, LoginVerdict};
 
 /// Wrong passwords before the session ends.
 const FAILURES: u32 = 5;
-
-/// An attempt to log in, for the event tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attempt {
-    /// The name that was tried.
-    pub(crate) user: String,
-    /// `LOGIN` or `PLAIN`.
-    pub(crate) mechanism: &'static str,
-    /// Why it failed; `None` when it did not.
-    pub(crate) failure: Option<&'static str>,
-}
 
 impl Session {
     /// What is there, and only what is there.
@@ -71,10 +60,10 @@ impl Session {
         }
     }
 
-    pub(super) fn login(&mut self, user: &[u8], password: &[u8]) -> Done {
+    pub(super) fn login(&mut self, tag: &str, user: &[u8], password: &[u8]) -> Outcome {
         match self.refusal() {
-            Some(refusal) => refusal,
-            None => self.check("LOGIN", user, password),
+            Some(refusal) => Outcome::Done(refusal),
+            None => self.ask(tag, "LOGIN", user, password),
         }
     }
 
@@ -83,7 +72,7 @@ impl Session {
             return Outcome::Done(refusal);
         }
         match (mechanism, initial) {
-            ("PLAIN", Some(response)) => Outcome::Done(self.plain(&response)),
+            ("PLAIN", Some(response)) => self.plain(tag, &response),
             ("PLAIN", None) => {
                 self.out.extend_from_slice(b"+ \r\n");
                 self.expect = Expect::SaslPlain { tag: tag.to_owned() };
@@ -93,11 +82,11 @@ impl Session {
         }
     }
 
-    pub(super) fn sasl_response(&mut self, line: &[u8]) -> Done {
+    pub(super) fn sasl_response(&mut self, tag: &str, line: &[u8]) -> Outcome {
         match STANDARD.decode(line.trim_ascii_end()) {
-            _ if line == b"*" => bad("AUTHENTICATE cancelled"),
-            Ok(response) => self.plain(&response),
-            Err(_) => bad("The response is not base64"),
+            _ if line == b"*" => Outcome::Done(bad("AUTHENTICATE cancelled")),
+            Ok(response) => self.plain(tag, &response),
+            Err(_) => Outcome::Done(bad("The response is not base64")),
         }
     }
 
@@ -111,46 +100,49 @@ impl Session {
     }
 
     /// RFC 4616: authorisation identity, authentication identity, password.
-    fn plain(&mut self, response: &[u8]) -> Done {
+    fn plain(&mut self, tag: &str, response: &[u8]) -> Outcome {
         let mut parts = response.split(|octet| *octet == 0);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(acting_as), Some(user), Some(password), None) if acting_as.is_empty() || acting_as == user => {
-                self.check("PLAIN", user, password)
+                self.ask(tag, "PLAIN", user, password)
             }
-            (Some(_), Some(_), Some(_), None) => no("[AUTHORIZATIONFAILED] You may act for yourself only"),
-            _ => bad("The response is not that of SASL PLAIN"),
+            (Some(_), Some(_), Some(_), None) => {
+                Outcome::Done(no("[AUTHORIZATIONFAILED] You may act for yourself only"))
+            }
+            _ => Outcome::Done(bad("The response is not that of SASL PLAIN")),
         }
     }
 
-    fn check(&mut self, mechanism: &'static str, user: &[u8], password: &[u8]) -> Done {
+    /// Has the login checked; [`Session::admit`] says what became of it.
+    fn ask(&mut self, tag: &str, mechanism: &'static str, user: &[u8], password: &[u8]) -> Outcome {
         let user = String::from_utf8_lossy(user).into_owned();
-        let found = match std::str::from_utf8(password) {
-            Ok(password) => self.stores.directory.authenticate(&user, password),
-            Err(_) => Ok(None),
-        };
-        let account = match found {
-            Ok(account) => account,
-            Err(error) => {
-                self.attempts.push(Attempt { user, mechanism, failure: Some("store_unavailable") });
-                return error.into();
+        // What is no UTF-8 is nobody's password; it is checked all the same, so that it counts as a failure.
+        let password = String::from_utf8_lossy(password).into_owned();
+        let credentials = Some(Credentials { mechanism, user, password });
+        self.expect = Expect::Verdict { tag: tag.to_owned(), credentials };
+        Outcome::Later
+    }
+
+    pub(super) fn admit(&mut self, verdict: LoginVerdict) -> Done {
+        match verdict {
+            LoginVerdict::Accept(account) => {
+                self.user.clone_from(&account.address);
+                self.state = State::Authenticated(account);
+                ok(["[CAPABILITY ", &self.capabilities(), "] You are logged in"].concat())
             }
-        };
-        let Some(account) = account else {
-            self.attempts.push(Attempt { user, mechanism, failure: Some("wrong_credentials") });
-            self.failures += 1;
-            if self.failures >= FAILURES {
-                self.untagged("BYE Too many wrong passwords");
-                self.state = State::Ended(EndReason::LoginFailures);
-            }
-            return no("[AUTHENTICATIONFAILED] Wrong address or password");
-        };
-        if let Err(error) = self.stores.mailboxes.ensure_account(account.id) {
-            return error.into();
+            LoginVerdict::Wrong => self.failed("[AUTHENTICATIONFAILED] Wrong address or password"),
+            LoginVerdict::PutOff => self.failed("[UNAVAILABLE] Too many wrong passwords; try again in ten minutes"),
+            LoginVerdict::Unavailable => no("[UNAVAILABLE] The store does not answer; try again later"),
         }
-        self.attempts.push(Attempt { user, mechanism, failure: None });
-        self.user.clone_from(&account.address);
-        self.state = State::Authenticated(account);
-        ok(["[CAPABILITY ", &self.capabilities(), "] You are logged in"].concat())
+    }
+
+    fn failed(&mut self, text: &'static str) -> Done {
+        self.failures += 1;
+        if self.failures >= FAILURES {
+            self.untagged("BYE Too many wrong passwords");
+            self.state = State::Ended(EndReason::LoginFailures);
+        }
+        no(text)
     }
 
     pub(super) fn enable(&mut self, names: &[String]) -> Done {

@@ -3,6 +3,7 @@
 use aggregator::event::Time;
 
 use super::*;
+use crate::access::Session as _;
 use crate::store::{BlobStore, Deliver, Directory, LocalDelivery};
 
 const NOW: Time = Time(1_795_342_608_000_000);
@@ -40,8 +41,13 @@ impl Talk {
         loop {
             self.next = self.session.run(NOW);
             heard.extend(self.session.take_output());
-            if self.next != Next::More {
-                break;
+            match self.next.clone() {
+                Next::More => {}
+                Next::Login(Credentials { user, password, .. }) => {
+                    let found = self.stores.log_in(&user, &password).unwrap();
+                    self.session.login_checked(found.map_or(LoginVerdict::Wrong, LoginVerdict::Accept));
+                }
+                _ => break,
             }
         }
         String::from_utf8(heard).unwrap().replace(&self.validity.to_string(), "VALIDITY")
@@ -83,8 +89,17 @@ fn passwords_are_taken_over_tls_or_on_this_machine_only() {
     talk.check("f AUTHENTICATE PLAIN", "+");
     let heard = talk.say("AGFkYUB2YXJkZS50ZXN0AHNlY3JldA==\r\n");
     assert!(heard.starts_with("f OK [CAPABILITY IMAP4rev2 IMAP4rev1 "), "{heard}");
-    let failures: Vec<_> = talk.session.take_attempts().into_iter().map(|attempt| attempt.failure).collect();
-    assert_eq!(failures, [Some("wrong_credentials"), None]);
+}
+
+#[test]
+fn a_login_that_is_put_off_says_so_and_the_next_command_waits_for_it() {
+    let mut talk = Talk::new(Facts { tls: true, loopback: false, max_message_bytes: 1_000 });
+    talk.session.receive(b"a LOGIN ada@varde.test secret\r\nb NOOP\r\n");
+    assert!(matches!(talk.session.run(NOW), Next::Login(_)));
+    talk.session.take_output();
+    talk.session.login_checked(LoginVerdict::PutOff);
+    let heard = talk.hear();
+    assert_eq!(heard, "a NO [UNAVAILABLE] Too many wrong passwords; try again in ten minutes\r\nb OK NOOP done\r\n");
 }
 
 #[test]
@@ -183,6 +198,7 @@ fn messages_are_appended_and_copied_with_their_uids() {
     talk.check("b APPEND INBOX (\\Seen) \" 1-Feb-1994 21:52:25 -0800\" {16}", "+ Ready");
     talk.check("Subject: x\r\n\r\ny\r", "b OK [APPENDUID VALIDITY 1] APPEND done");
     talk.check("c APPEND INBOX {3+}\r\na\r\n {3+}\r\nb\r\n", "c OK [APPENDUID VALIDITY 2:3] APPEND done");
+    talk.check("n APPEND INBOX {3+}\r\na\0b", "n BAD A message cannot contain NUL");
     talk.check("d APPEND INBOX {999999}", "d NO [TOOBIG] The literal is larger than is taken");
     talk.say("e SELECT INBOX\r\n");
     talk.check(

@@ -2,7 +2,7 @@
 
 use aggregator::event::Time;
 
-use super::{Done, Session, no, ok};
+use super::{Done, Session, bad, no, ok};
 use crate::imap::command::{AppendMessage, By, Transfer};
 use crate::imap::sequence::{SequenceSet, compress};
 use crate::store::{AccountId, Appended, BlobStore, NewMessage, StoreError};
@@ -22,6 +22,10 @@ impl Session {
             if message.body.is_empty() {
                 // RFC 3502 section 6.3.11: an empty literal cancels.
                 return Err(no("APPEND cancelled: a message is empty"));
+            }
+            if message.body.contains(&0) {
+                // RFC 9051 section 9: a literal has no NUL. We could not give it back to anybody.
+                return Err(bad("A message cannot contain NUL"));
             }
             if message.body.len() as u64 > self.facts.max_message_bytes {
                 return Err(no("[TOOBIG] The message is larger than is taken"));

@@ -1,6 +1,6 @@
 //! The server over real sockets.
 
-use aggregator::event::Event;
+use aggregator::event::{Event, Reception, ReceptionVerdict};
 
 use super::*;
 use crate::store::BlobId;
@@ -61,6 +61,21 @@ async fn refusals_are_events_with_their_class() {
         assert_eq!((row.class.as_str(), row.rcpt_domain.as_str(), row.smtp_code), (class, domain, Some(550)));
         assert_eq!((row.verdict, row.sender_domain.as_str()), (ReceptionVerdict::Rejected, "x.test"));
     }
+}
+
+#[tokio::test]
+async fn a_refused_reverse_path_is_told() {
+    let mut world = World::new();
+    let address = world.server(Role::Submission).await;
+    let mut client = Client::secure(&world, address).await;
+    client.say("AUTH PLAIN AGFkYUB2YXJkZS50ZXN0AHNlY3JldA==\r\n").await;
+    let reply = client.say("MAIL FROM:<eve@x.test>\r\n").await;
+    assert_eq!(reply, "553 5.7.1 you may not send with this address\r\n");
+    let row = world.event(reception).await;
+    assert_eq!(
+        (row.class.as_str(), row.sender_user.as_str(), row.sender_domain.as_str()),
+        ("sender_denied", "eve", "x.test")
+    );
 }
 
 #[tokio::test]

@@ -74,6 +74,28 @@ impl SqliteMailboxes {
         Ok(octets)
     }
 
+    /// The bodies of these that no message of any mailbox has.
+    ///
+    /// # Errors
+    /// `Transient` when the database refuses.
+    pub fn unreferenced(&self, mut bodies: Vec<BlobId>) -> Result<Vec<BlobId>, StoreError> {
+        if bodies.is_empty() {
+            return Ok(bodies);
+        }
+        self.database.read("looking for unreferenced bodies", |transaction| {
+            let mut statement = transaction.prepare_cached("SELECT 1 FROM message WHERE blob = ?1")?;
+            let mut failed = None;
+            bodies.retain(|body| match statement.exists([body.0]) {
+                Ok(exists) => !exists,
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            });
+            failed.map_or(Ok(bodies), |error| Err(error.into()))
+        })
+    }
+
     /// A page of a mailbox, the newest message first.
     ///
     /// # Errors

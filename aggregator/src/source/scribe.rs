@@ -1,0 +1,115 @@
+//! From a line to its events: identity, node, trace, and the line itself where it is kept.
+
+use super::lines::Line;
+use super::origin::Digest;
+use crate::dialect::{Reader, Reading};
+use crate::event::{Event, EventId, RawLine, Time};
+
+/// Octets of an unrecognised line that are kept.
+const RAW_BYTES: usize = crate::dialect::MAX_LINE_BYTES;
+/// The index of a raw line among the events of its line: after all others.
+const RAW_INDEX: u32 = u32::MAX;
+
+/// What holds for all lines of a reader.
+#[derive(Debug, Clone)]
+pub(super) struct Scribe {
+    /// The node: part of every identity, and the node of lines that do not name their host.
+    pub(super) node: String,
+    /// Whether it is the node of all lines.
+    pub(super) override_node: bool,
+}
+
+/// What holds for all lines of one origin.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// The origin.
+    pub(super) id: Digest,
+    /// Its name in `raw_lines`.
+    pub(super) name: String,
+    /// Whether recognised lines are kept too.
+    pub(super) raw: bool,
+    /// The time of a line that says none: that of the line before it.
+    pub(super) last: Time,
+}
+
+impl Scribe {
+    /// Reads a line; appends its events and, if it is kept, the line.
+    pub(super) fn line(&self, reader: &mut Reader, place: &mut Place, line: Line<'_>, out: &mut Vec<Event>) -> Reading {
+        let before = out.len();
+        let reading = reader.line(line.bytes, out);
+        let mut last = None;
+        for (index, event) in (0_u32..).zip(out.iter_mut().skip(before)) {
+            last = Some(event.ts());
+            self.finish(event, self.identity(place.id, line.offset, index));
+        }
+        let recognised = reading == Reading::Recognised;
+        if !recognised || place.raw {
+            last = last.or_else(|| reader.time(line.bytes));
+        }
+        place.last = last.unwrap_or(place.last);
+        if !recognised || place.raw {
+            let text = &line.bytes[..line.bytes.len().min(RAW_BYTES)];
+            let row = RawLine {
+                ts: place.last,
+                node: self.node.clone(),
+                event_id: self.identity(place.id, line.offset, RAW_INDEX),
+                source: place.name.clone(),
+                offset: Some(line.offset),
+                dialect: reader.dialect().to_owned(),
+                recognised,
+                line: String::from_utf8_lossy(text).into_owned(),
+                ..RawLine::default()
+            };
+            out.push(row.into());
+        }
+        reading
+    }
+
+    fn identity(&self, origin: Digest, offset: u64, index: u32) -> EventId {
+        let (offset, index) = (offset.to_le_bytes(), index.to_le_bytes());
+        let parts = [self.node.as_bytes(), &origin.0, &offset, &index];
+        // The first event of a line needs no index.
+        EventId::of(if index == [0; 4] { &parts[..3] } else { &parts })
+    }
+
+    fn finish(&self, event: &mut Event, id: EventId) {
+        let (node, event_id) = match event {
+            Event::Delivery(row) => (&mut row.node, &mut row.event_id),
+            Event::Reception(row) => (&mut row.node, &mut row.event_id),
+            Event::Session(row) => (&mut row.node, &mut row.event_id),
+            Event::AuthEvent(row) => (&mut row.node, &mut row.event_id),
+            other => {
+                other.stamp(crate::event::Stamp { tenant: "", node: &self.node, event_id: id });
+                return;
+            }
+        };
+        // Our own events come with the identity that they were given first.
+        if event_id.0 == 0 {
+            *event_id = id;
+        }
+        if self.override_node || node.is_empty() {
+            self.node.clone_into(node);
+        }
+        match event {
+            Event::Delivery(row) if row.trace_id.is_empty() => {
+                row.trace_id = trace_id(&row.message_id, &row.node, &row.queue_id);
+            }
+            Event::Reception(row) if row.trace_id.is_empty() => {
+                row.trace_id = trace_id(&row.message_id, &row.node, &row.queue_id);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What all hops of a message share: from its Message-ID, which every host sees, or else from node and queue id.
+/// Empty when a line names neither.
+pub(super) fn trace_id(message_id: &str, node: &str, queue_id: &str) -> String {
+    let digest = match (message_id, queue_id) {
+        ("", "") => return String::new(),
+        ("", queue_id) => EventId::of(&[node.as_bytes(), queue_id.as_bytes()]).0.to_le_bytes(),
+        (message_id, _) => super::origin::Digest::of(message_id.as_bytes()).0,
+    };
+    let digits = digest[..8].iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}

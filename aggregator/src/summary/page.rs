@@ -1,0 +1,164 @@
+//! The figures as a page to print.
+
+use std::fmt::{self, Display, Write};
+
+use super::{Count, Figures};
+
+/// Width of a name in a list.
+const NAME: usize = 34;
+
+impl Display for Figures {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.from, self.to) {
+            (Some(from), Some(to)) => writeln!(out, "{} to {}", minute(from), minute(to))?,
+            _ => writeln!(out, "No events in {} lines.", self.lines)?,
+        }
+        self.messages(out)?;
+        self.domains(out)?;
+        columns(out, ("Deferred because of", &self.deferred_by_class), ("Bounced because of", &self.bounced_by_class))?;
+        columns(out, ("Not taken because of", &self.rejects), ("Most messages from", &self.senders))?;
+        columns(out, ("Failed log-ins from", &self.login_failures_by_network), ("", &[]))?;
+        if self.unrecognised > 0 {
+            writeln!(out, "\n{} lines no dialect knows (kept in raw_lines), such as", grouped(self.unrecognised))?;
+            for sample in &self.unrecognised_samples {
+                writeln!(out, "  {}", cut(sample, 100))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Figures {
+    fn messages(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = &self.deliveries;
+        writeln!(out)?;
+        line(out, "Messages taken in", self.accepted, &size(self.accepted_bytes))?;
+        line(out, "  rejected", self.rejected, &share(self.rejected, self.rejected + self.accepted))?;
+        for (name, count) in [
+            ("  told to come again", self.deferred_at_the_door),
+            ("  discarded", self.discarded),
+            ("  quarantined", self.quarantined),
+        ] {
+            if count > 0 {
+                line(out, name, count, "")?;
+            }
+        }
+        line(out, "Delivery attempts", of.attempts, "")?;
+        line(out, "  delivered", of.delivered, &share(of.delivered, of.attempts))?;
+        line(out, "  deferred", of.deferred, &share(of.deferred, of.attempts))?;
+        line(out, "  bounced", of.bounced, &share(of.bounced, of.attempts))?;
+        if self.expired > 0 {
+            line(out, "    after their lifetime", self.expired, "")?;
+        }
+        if let (Some(median), Some(p95)) = (self.delay_median_ms, self.delay_p95_ms) {
+            writeln!(out, "{:<26}{:>12}  19 of 20 within {}", "Median delay", duration(median), duration(p95))?;
+        }
+        if self.logins + self.login_failures > 0 {
+            line(out, "Log-ins", self.logins, "")?;
+            line(out, "  failed", self.login_failures, &share(self.login_failures, self.logins + self.login_failures))?;
+        }
+        Ok(())
+    }
+
+    fn domains(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.domains.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\n{:<NAME$} {:>12} {:>12} {:>12}", "Most mail went to", "delivered", "deferred", "bounced")?;
+        for entry in &self.domains {
+            let of = &entry.outcomes;
+            let [delivered, deferred, bounced] = [of.delivered, of.deferred, of.bounced].map(grouped);
+            writeln!(out, "  {:<32} {delivered:>12} {deferred:>12} {bounced:>12}", cut(&entry.domain, NAME - 2))?;
+        }
+        Ok(())
+    }
+}
+
+fn line(out: &mut impl Write, name: &str, count: u64, note: &str) -> fmt::Result {
+    writeln!(out, "{}", [&pad(name, 26), &pad_left(&grouped(count), 12), "  ", note].concat().trim_end())
+}
+
+/// Two lists side by side; nothing when both are empty.
+fn columns(out: &mut impl Write, left: (&str, &[Count]), right: (&str, &[Count])) -> fmt::Result {
+    if left.1.is_empty() && right.1.is_empty() {
+        return Ok(());
+    }
+    let head = |(title, list): (&str, &[Count])| if list.is_empty() { String::new() } else { title.to_owned() };
+    writeln!(out, "\n{}", [pad(&head(left), 52), head(right)].concat().trim_end())?;
+    for place in 0..left.1.len().max(right.1.len()) {
+        let [left, right] = [left.1, right.1].map(|list| list.get(place).map(entry).unwrap_or_default());
+        writeln!(out, "{}", [pad(&left, 52), right].concat().trim_end())?;
+    }
+    Ok(())
+}
+
+fn entry(count: &Count) -> String {
+    ["  ", &pad(cut(&count.name, NAME - 2), NAME - 2), " ", &pad_left(&grouped(count.count), 11)].concat()
+}
+
+fn pad(text: &str, width: usize) -> String {
+    let mut padded = text.to_owned();
+    padded.extend(std::iter::repeat_n(' ', width.saturating_sub(text.chars().count())));
+    padded
+}
+
+fn pad_left(text: &str, width: usize) -> String {
+    let mut padded = " ".repeat(width.saturating_sub(text.chars().count()));
+    padded.push_str(text);
+    padded
+}
+
+fn cut(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(at, _)| &text[..at])
+}
+
+fn minute(at: crate::event::Time) -> String {
+    at.to_utc().format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// `1,234,567`
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12.5 %`
+fn share(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return String::new();
+    }
+    let tenths = (part as f64 * 1000.0 / whole as f64).round() as u64;
+    [&(tenths / 10).to_string(), ".", &(tenths % 10).to_string(), " %"].concat()
+}
+
+/// `1.5 GB`
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = [" B", " kB", " MB", " GB", " TB"];
+    let (mut value, mut unit) = (bytes as f64, 0);
+    while value >= 999.5 && unit < UNITS.len() - 1 {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit > 0 && value < 99.95);
+    match bytes {
+        0 => String::new(),
+        _ => format!("{value:.digits$}{}", UNITS[unit]),
+    }
+}
+
+/// `250 ms`, `2.5 s`, `3 min`, `1.5 h`
+fn duration(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{:.1} s", ms as f64 / 1e3),
+        120_000..7_200_000 => format!("{:.0} min", ms as f64 / 6e4),
+        _ => format!("{:.1} h", ms as f64 / 3.6e6),
+    }
+}

@@ -1,0 +1,218 @@
+//! `varde import`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use aggregator::event::Time;
+use aggregator::ship::{Sender, Shipping, Stuck};
+use aggregator::source::BATCH_ROOM;
+use aggregator::source::import::{Done, Import, Options, Progress, State};
+use aggregator::spool::Shelf;
+use aggregator::summary::Figures;
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli;
+use crate::roles;
+use crate::stop;
+
+/// Between two drawings of the bar.
+const DRAW: Duration = Duration::from_millis(100);
+/// How long an intake that does not answer is waited for once everything is read, or once the spool is full.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Between two tries to reach it.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long the reading may take to end after a signal: it may hang on standard input.
+const LAST_LINES: Duration = Duration::from_secs(5);
+
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Report<'a> {
+    files: &'a [Done],
+    seconds: f64,
+    lines_per_second: u64,
+    shipped: bool,
+    waiting_batches: usize,
+    #[serde(flatten)]
+    figures: &'a Figures,
+}
+
+/// Reads logs, ships what they say, prints a page of figures.
+pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
+    let config = args.place.load()?;
+    let options = Options { dialect: args.dialect, zone: args.time_zone, node: args.node.clone(), raw: args.raw };
+    let shipping = roles::shipping(&config, roles::IMPORT)?;
+    let import = Import::open(&shipping, &roles::shipper(&config, roles::LOGS), options, Time::now())
+        .context("the import cannot begin; is another import running?")?;
+    let shelf = import.shelf();
+    let began = Instant::now();
+    let stop = stop::on_signal();
+    let (files, figures) = read(import, args.file.clone(), &shipping, !args.json, &stop).await?;
+    let shipped = match stop.is_cancelled() {
+        false => ship(&shipping, &shelf).await,
+        true if shelf.has_room_for(BATCH_ROOM) => Err(anyhow::anyhow!("stopped by a signal")),
+        true => Err(anyhow::anyhow!("the spool is full (aggregate.spool_max_bytes) and the intake takes nothing")),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let report = Report {
+        files: &files,
+        seconds,
+        lines_per_second: (figures.lines as f64 / seconds.max(0.001)) as u64,
+        shipped: shipped.is_ok(),
+        waiting_batches: shelf.len(),
+        figures: &figures,
+    };
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+    } else {
+        print(&mut out, &report)?;
+    }
+    drop(out);
+    shipped.with_context(|| {
+        format!(
+            "{} batches wait in {} for the intake {}; once it runs, `varde import` sends them; nothing is read twice",
+            shelf.len(),
+            shipping.dir.display(),
+            shipping.intake
+        )
+    })?;
+    let refused = shelf.counters.refused.load(Ordering::Relaxed);
+    anyhow::ensure!(refused == 0, "{refused} batches were refused and are set aside in {}", shipping.dir.display());
+    let failed = files.iter().any(|done| matches!(done.state, State::Failed { .. }));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Reads on a thread that may block, and ships and draws meanwhile.
+async fn read(
+    mut import: Import,
+    paths: Vec<PathBuf>,
+    shipping: &Shipping,
+    draw: bool,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Vec<Done>, Figures)> {
+    let never = CancellationToken::new();
+    let (shelf, progress) = (import.shelf(), import.progress());
+    let bar = bar(draw);
+    let (total, stopped) = (bar.clone(), stop.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let (mut logs, mut done) = (Vec::new(), Vec::new());
+        for path in &paths {
+            match import.prepare(path) {
+                Ok(log) => logs.push(log),
+                Err(what) => done.push(what),
+            }
+        }
+        total.set_length(Import::size(&logs));
+        let read = import.read(logs, &stopped);
+        read.map(|read| {
+            done.extend(read);
+            (done, import.into_summary().figures())
+        })
+    });
+    let sender = Sender::of_shelf(shipping, shelf.clone())?;
+    let watched = async {
+        tokio::pin!(reading);
+        loop {
+            tokio::select! {
+                read = &mut reading => return read.context("the reading broke off").and_then(|read| Ok(read?)),
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(DRAW) => show(&bar, &progress),
+            }
+        }
+        let last = tokio::time::timeout(LAST_LINES, reading).await;
+        last.context("the reading did not end; what was not sealed is read again next time")?
+            .context("the reading broke off")
+            .and_then(|read| Ok(read?))
+    };
+    let full = async {
+        wait_while_full_and_stuck(&shelf).await;
+        stop.cancel();
+        std::future::pending().await
+    };
+    let figures = tokio::select! {
+        figures = watched => figures,
+        () = sender.run(&never) => Err(anyhow::anyhow!("shipping ended before reading")),
+        () = full => Err(anyhow::anyhow!("reading was given up")),
+    };
+    bar.finish_and_clear();
+    figures
+}
+
+/// Returns when the spool has been full for long without anything leaving it.
+async fn wait_while_full_and_stuck(shelf: &Shelf) {
+    let (mut oldest, mut since) = (shelf.oldest(), Instant::now());
+    loop {
+        tokio::time::sleep(RETRY).await;
+        if shelf.has_room_for(BATCH_ROOM) || shelf.oldest() != oldest {
+            (oldest, since) = (shelf.oldest(), Instant::now());
+        } else if since.elapsed() > PATIENCE {
+            return;
+        }
+    }
+}
+
+/// Sends what is left. Waits for an intake that does not answer, but not for long.
+async fn ship(shipping: &Shipping, shelf: &std::sync::Arc<Shelf>) -> anyhow::Result<()> {
+    let sender = Sender::of_shelf(shipping, shelf.clone())?;
+    let mut since = Instant::now();
+    loop {
+        let oldest = shelf.oldest();
+        match sender.drain().await {
+            Ok(_) => return Ok(()),
+            // Nobody is there at all.
+            Err(Stuck::Network(why)) if why.is_connect() && since.elapsed() > RETRY * 3 => return Err(why.into()),
+            Err(why) if since.elapsed() > PATIENCE => return Err(why.into()),
+            Err(_) if shelf.oldest() != oldest => since = Instant::now(),
+            Err(_) => tokio::time::sleep(RETRY).await,
+        }
+    }
+}
+
+fn bar(draw: bool) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec}, {msg} lines, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    if draw && std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: &Progress) {
+    bar.set_message(progress.lines.load(Ordering::Relaxed).to_string());
+    bar.set_position(progress.bytes.load(Ordering::Relaxed));
+}
+
+fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
+    for done in report.files {
+        let said = match &done.state {
+            State::Read { dialect, lines, resumed } => {
+                let new = if *resumed { " new" } else { "" };
+                format!("{lines}{new} lines, read as {dialect}")
+            }
+            State::Known => "nothing new: it was read before".to_owned(),
+            State::Followed => "left to varde node, which follows it".to_owned(),
+            State::Empty => "empty".to_owned(),
+            State::Failed { message } => message.clone(),
+        };
+        writeln!(out, "{}: {said}", done.name)?;
+    }
+    if report.figures.lines > 0 {
+        writeln!(out, "\n{}", report.figures)?;
+        let (lines, rows) = (report.figures.lines, report.figures.events);
+        writeln!(
+            out,
+            "{lines} lines made {rows} rows in {:.1} s ({} lines/s).",
+            report.seconds, report.lines_per_second
+        )?;
+    }
+    Ok(())
+}
