@@ -7,6 +7,7 @@ mod access;
 pub mod admin;
 pub mod config;
 pub mod guard;
+mod http;
 pub mod imap;
 pub mod listen;
 pub mod login;

@@ -8,6 +8,7 @@ use aggregator::emit::Emitter;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::http::Bounded;
 use crate::listen::{BindError, Listener, Opening};
 use crate::queue::attempt::Courier;
 use crate::queue::collect::Collector;
@@ -153,6 +154,7 @@ async fn queue(config: Arc<Config>, context: Context) -> Result<(), ServeError> 
         move |source| ServeError::Io { doing, source }
     };
     let health = Listener::bind("queue_listen", config.queue_listen, Opening::Plain).await?;
+    let health = Bounded::new(health.name, health.socket, &config.limits);
     let Stores { blobs, directory, mailboxes } = Stores::open(&context.data_dir)?;
     let queue = Queue::open(&context.data_dir.join(QUEUE))?;
     let owner = id::trace_id().map_err(io("naming the queue process"))?;
@@ -166,7 +168,7 @@ async fn queue(config: Arc<Config>, context: Context) -> Result<(), ServeError> 
     let stop = context.shutdown.clone().cancelled_owned();
     let manager = Manager::new(courier, pulse, owner).run(context.shutdown.clone());
     let collector = collector.run(context.shutdown);
-    let served = async { axum::serve(health.socket, routes).with_graceful_shutdown(stop).await };
+    let served = async { axum::serve(health, routes).with_graceful_shutdown(stop).await };
     let ((), (), served) = tokio::join!(manager, collector, served);
     served.map_err(io("serving the health of the queue"))
 }

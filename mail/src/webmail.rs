@@ -9,7 +9,6 @@ mod login;
 mod message;
 mod page;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aggregator::emit::Emitter;
@@ -20,14 +19,17 @@ use axum::routing::{get, post};
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::config::Config;
+use crate::http::{Bounded, Peer};
 use crate::listen::{Listener, Opening};
 use crate::login::Logins;
 use crate::queue::store::Queue;
 use crate::service::{Context, ServeError};
 use crate::store::{Stores, WebSessions};
 
-/// Room in a form for the fields besides its attachments.
-const FORM_BYTES: usize = 1 << 20;
+/// Octets of a form; only the one that takes attachments may be larger.
+const FORM_BYTES: usize = 64 << 10;
+/// Room in the form with attachments for its other fields.
+const FIELDS_BYTES: usize = 1 << 20;
 
 /// What all pages share.
 struct App {
@@ -45,9 +47,9 @@ struct App {
 /// The store or the address cannot be used.
 pub async fn serve(config: Arc<Config>, context: Context) -> Result<(), ServeError> {
     let listener = Listener::bind("web_listen", config.web_listen, Opening::Plain).await?;
+    let site = Bounded::new(listener.name, listener.socket, &config.limits);
     let app = App::open(config, &context)?;
-    let service = routes(Arc::new(app)).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener.socket, service)
+    axum::serve(site, routes(Arc::new(app)).into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(context.shutdown.clone().cancelled_owned())
         .await
         .map_err(|source| ServeError::Io { doing: "serving the webmail".to_owned(), source })
@@ -70,7 +72,7 @@ impl App {
 }
 
 fn routes(app: Arc<App>) -> Router {
-    let limit = usize::try_from(app.config.max_message_bytes).unwrap_or(usize::MAX).saturating_add(FORM_BYTES);
+    let message = usize::try_from(app.config.max_message_bytes).unwrap_or(usize::MAX).saturating_add(FIELDS_BYTES);
     let fixed = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
@@ -88,9 +90,9 @@ fn routes(app: Arc<App>) -> Router {
         .route("/folders/{folder}/{uid}/attachment/{number}", get(message::attachment))
         .route("/folders/{folder}/{uid}/delete", post(message::delete))
         .route("/folders/{folder}/{uid}/move", post(message::relocate))
-        .route("/compose", get(compose::form).post(compose::send))
+        .route("/compose", get(compose::form).post(compose::send).layer(DefaultBodyLimit::max(message)))
         .fallback(page::missing)
-        .layer(DefaultBodyLimit::max(limit))
+        .layer(DefaultBodyLimit::max(FORM_BYTES))
         .layer(fixed(header::CONTENT_SECURITY_POLICY, page::POLICY))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(fixed(header::REFERRER_POLICY, "no-referrer"))

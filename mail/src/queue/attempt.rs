@@ -1,17 +1,19 @@
 //! One attempt: a batch of due messages of a domain to mailboxes or over one connection, and what follows from it.
 
-use std::net::IpAddr;
+mod tell;
+
 use std::sync::Arc;
 
 use aggregator::emit::Emitter;
-use aggregator::event::{Delivery, DeliveryOutcome, Time};
+use aggregator::event::Time;
 
-use super::dsn::{Line, Report, ReportAction};
+use self::tell::{event, report_line};
+use super::dsn::{Line, Report};
 use super::id;
 use super::relay::{HopFailure, Link, LinkFacts, Relay};
 use super::retry::{self, Next, Verdict};
 use super::route::{self, Dns, Hop, NoRoute};
-use super::store::{Batch, Entry, Envelope, NewMessage, Queue, Settled, Settlement};
+use super::store::{Batch, Entry, Envelope, NewMessage, Queue, Settled, Settlement, Then};
 use crate::config::Config;
 use crate::smtp::client::{ServerReply, Transaction};
 use crate::smtp::command::{Notify, Recipient, Ret};
@@ -67,7 +69,7 @@ impl Outcome {
         match (self.enhanced.is_empty(), self.verdict) {
             (false, _) => self.enhanced.clone(),
             (true, Verdict::Delivered) => "2.0.0".to_owned(),
-            (true, Verdict::Deferred) => "4.0.0".to_owned(),
+            (true, Verdict::Deferred | Verdict::Busy) => "4.0.0".to_owned(),
             (true, Verdict::Failed) => "5.0.0".to_owned(),
         }
     }
@@ -81,6 +83,26 @@ struct Way {
     transmit_ms: u64,
     /// Whether who took it reports delivery himself.
     passes_dsn: bool,
+}
+
+/// How an attempt ends for one recipient.
+struct End<'a> {
+    entry: &'a Entry,
+    outcome: &'a Outcome,
+    next: Next,
+    /// When it is tried again because its report could not be stored.
+    unreported: Option<Time>,
+}
+
+impl End<'_> {
+    fn settled(&self) -> Settled {
+        let then = match (self.unreported, self.next) {
+            (Some(at), _) | (None, Next::Retry(at)) => Then::Retry(at),
+            (None, Next::Again(at)) => Then::Again(at),
+            (None, Next::Done | Next::Refused | Next::Expired) => Then::Leave,
+        };
+        Settled { n: self.entry.n, fence: self.entry.fence, then }
+    }
 }
 
 impl Courier {
@@ -231,27 +253,36 @@ impl Courier {
     /// Writes what became of a batch, with reports to the sender where he wants them, and tells of it.
     async fn conclude(&self, batch: Batch, outcomes: Vec<Outcome>, way: &Way, begun: Time) {
         let now = Time::now();
-        let mut settled = Vec::new();
         let mut lines = Vec::new();
-        let mut events = Vec::new();
+        let mut ends = Vec::new();
         for (entry, outcome) in batch.entries.iter().zip(&outcomes) {
             let jitter = id::random().map_or(u16::MAX / 2, u16::from_le_bytes);
-            let received_at = batch.envelope.received_at;
-            let next = retry::next(outcome.verdict, entry.attempts + 1, received_at, now, &self.config.limits, jitter);
-            let retry_at = if let Next::Retry(at) = next { Some(at) } else { None };
-            settled.push(Settled { n: entry.n, fence: entry.fence, retry_at });
-            lines.extend(report_line(&entry.recipient, outcome, next, way));
-            events.push(event(&batch, entry, outcome, next, way, (begun, now)));
+            let (limits, attempts) = (&self.config.limits, entry.attempts + 1);
+            let next = retry::next(outcome.verdict, attempts, batch.envelope.received_at, now, limits, jitter);
+            let line = report_line(&entry.recipient, outcome, next, way);
+            // Without its report an entry waits, unless the next hop has the message: it must not get it twice.
+            let waits = line.is_some() && (next != Next::Done || way.protocol == "local");
+            let unreported = waits.then(|| retry::later(attempts, now, limits, jitter));
+            lines.extend(line);
+            ends.push(End { entry, outcome, next, unreported });
         }
         let reports = match self.report(&batch.envelope, lines, now).await {
-            Ok(report) => report,
+            Ok(reports) => {
+                ends.iter_mut().for_each(|end| end.unreported = None);
+                reports
+            }
             Err(error) => {
-                tracing::error!(id = %batch.envelope.id, %error, "a report could not be stored; the attempt will be made again");
-                return;
+                tracing::error!(id = %batch.envelope.id, %error, "a report could not be stored; what needs it is tried again");
+                Vec::new()
             }
         };
+        let settled = ends.iter().map(End::settled).collect();
         match self.queue.settle(&batch.envelope.id, settled, reports).await {
-            Ok(Settlement::Done) => events.into_iter().for_each(|event| self.emitter.emit(event)),
+            Ok(Settlement::Done) => {
+                for end in ends.iter().filter(|end| end.unreported.is_none()) {
+                    self.emitter.emit(event(&batch, end, way, (begun, now)));
+                }
+            }
             Ok(Settlement::LeaseLost) => {
                 tracing::warn!(id = %batch.envelope.id, "another queue process had taken a message meanwhile");
             }
@@ -318,7 +349,7 @@ fn deliver_one(directory: &dyn Directory, mailboxes: &dyn Deliver, envelope: &En
         Err(StoreError::NotFound(_)) => Outcome::new(Verdict::Failed, "5.1.1", "no such user here", "user_unknown"),
         Err(error @ (StoreError::Transient { .. } | StoreError::Exists(_))) => {
             tracing::error!(id = %envelope.id, %error, "a message could not be put into a mailbox");
-            Outcome::new(Verdict::Deferred, "4.3.0", "the mailbox could not be written", "storage")
+            Outcome::new(Verdict::Busy, "4.3.0", "the mailbox could not be written", "storage")
         }
     }
 }
@@ -339,73 +370,5 @@ fn hop_outcome(failure: HopFailure) -> Outcome {
     }
 }
 
-fn report_line(recipient: &Recipient, outcome: &Outcome, next: Next, way: &Way) -> Option<Line> {
-    let action = match next {
-        Next::Refused | Next::Expired if recipient.notify.failure => ReportAction::Failed,
-        Next::Done if recipient.notify.success && way.protocol == "local" => ReportAction::Delivered,
-        Next::Done if recipient.notify.success && !way.passes_dsn => ReportAction::Relayed,
-        Next::Done | Next::Retry(_) | Next::Refused | Next::Expired => return None,
-    };
-    let status = match next {
-        // RFC 3463: what was given up is a permanent failure, "delivery time expired".
-        Next::Expired => "5.4.7".to_owned(),
-        _ => outcome.status(),
-    };
-    let code = outcome.code.map_or(String::new(), |code| code.to_string());
-    let words = [code.as_str(), &outcome.enhanced, &outcome.text];
-    let diagnostic = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let remote =
-        way.link.as_ref().filter(|_| outcome.code.is_some()).map_or(String::new(), |link| link.hop.host.clone());
-    Some(Line { recipient: recipient.clone(), action, status, remote, diagnostic })
-}
-
-fn event(
-    batch: &Batch,
-    entry: &Entry,
-    outcome: &Outcome,
-    next: Next,
-    way: &Way,
-    (begun, now): (Time, Time),
-) -> Delivery {
-    let envelope = &batch.envelope;
-    let sender = envelope.sender.as_ref();
-    let link = way.link.as_ref();
-    let tls = link.and_then(|link| link.tls.clone()).unwrap_or_default();
-    Delivery {
-        ts: now,
-        mta: "varde".to_owned(),
-        queue_id: envelope.id.clone(),
-        message_id: envelope.message_id.clone(),
-        trace_id: envelope.trace_id.clone(),
-        sender_user: sender.map_or(String::new(), |sender| sender.local().to_owned()),
-        sender_domain: sender.map_or(String::new(), |sender| sender.domain().to_owned()),
-        rcpt_user: entry.recipient.address.local().to_owned(),
-        rcpt_domain: batch.domain.clone(),
-        mx_host: link.map_or(String::new(), |link| link.hop.host.clone()),
-        mx_ip: link.map(|link| link.hop.ip.into()),
-        source_ip: link.and_then(|link| link.source_ip).map(|ip: IpAddr| ip.into()),
-        attempt: Some(entry.attempts + 1),
-        outcome: match next {
-            Next::Done => DeliveryOutcome::Delivered,
-            Next::Retry(_) => DeliveryOutcome::Deferred,
-            Next::Refused => DeliveryOutcome::Bounced,
-            Next::Expired => DeliveryOutcome::Expired,
-        },
-        is_final: !matches!(next, Next::Retry(_)),
-        smtp_code: outcome.code,
-        enhanced_code: outcome.enhanced.clone(),
-        class: outcome.class.to_owned(),
-        response: outcome.text.clone(),
-        tls_version: tls.version,
-        tls_cipher: tls.cipher,
-        tls_trust: link.map_or(String::new(), |link| link.trust.to_owned()),
-        size_bytes: Some(envelope.size),
-        delay_total_ms: Some(now.millis_since(envelope.received_at)),
-        delay_a_ms: Some(envelope.queued_at.millis_since(envelope.received_at)),
-        delay_b_ms: Some(begun.millis_since(envelope.queued_at)),
-        delay_c_ms: Some(link.map_or(0, |link| link.connect_ms)),
-        delay_d_ms: Some(way.transmit_ms),
-        protocol: way.protocol.to_owned(),
-        ..Delivery::default()
-    }
-}
+#[cfg(test)]
+mod tests;

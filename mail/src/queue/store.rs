@@ -93,8 +93,19 @@ pub struct Settled {
     pub n: i64,
     /// The fencing number under which it was taken.
     pub fence: i64,
-    /// When it is tried again; `None`: never, it leaves the queue.
-    pub retry_at: Option<Time>,
+    /// What follows.
+    pub then: Then,
+}
+
+/// What follows an attempt in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// It leaves the queue.
+    Leave,
+    /// It is tried again; the attempt counts.
+    Retry(Time),
+    /// It is tried again, as if there had been no attempt.
+    Again(Time),
 }
 
 /// Whether the outcome of an attempt counted.
@@ -255,17 +266,20 @@ impl Queue {
                     }
                 }
                 for entry in &settled {
-                    match entry.retry_at {
-                        None => db.execute(
-                            "DELETE FROM recipient WHERE message = ?1 AND n = ?2",
-                            params![message, entry.n],
-                        )?,
-                        Some(at) => db.execute(
-                            "UPDATE recipient SET due = ?3, lease_owner = NULL, attempts = attempts + 1
-                             WHERE message = ?1 AND n = ?2",
-                            params![message, entry.n, at.0],
-                        )?,
+                    let (at, counted) = match entry.then {
+                        Then::Leave => {
+                            let sql = "DELETE FROM recipient WHERE message = ?1 AND n = ?2";
+                            db.execute(sql, params![message, entry.n])?;
+                            continue;
+                        }
+                        Then::Retry(at) => (at, 1),
+                        Then::Again(at) => (at, 0),
                     };
+                    db.execute(
+                        "UPDATE recipient SET due = ?3, lease_owner = NULL, attempts = attempts + ?4
+                         WHERE message = ?1 AND n = ?2",
+                        params![message, entry.n, at.0, counted],
+                    )?;
                 }
                 db.execute(
                     "DELETE FROM message WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE message = ?1)",

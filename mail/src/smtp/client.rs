@@ -323,10 +323,12 @@ impl Dialogue {
                 self.state = State::Content(progress);
                 return Some(if wanted { Step::SendContent } else { Step::Send(b".\r\n".to_vec()) });
             }
-            Some(Sent::Data) | None => {
+            Some(Sent::Data) if reply.code >= 400 => {
                 self.state = State::Ready;
                 return Some(Step::Done(progress.outcomes(&reply)));
             }
+            // No content has gone out: a "yes" here says that a message was taken which nobody has sent.
+            Some(Sent::Data) | None => return Some(Step::Nonsense),
         }
         if !progress.awaited.is_empty() {
             self.state = State::Envelope(progress);

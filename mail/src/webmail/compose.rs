@@ -17,6 +17,7 @@ use super::App;
 use super::login::User;
 use super::message::{Shown, load, quote};
 use super::page::{Failure, blocking};
+use crate::http::Peer;
 use crate::queue::id;
 use crate::queue::store::{Envelope, NewMessage as Queued};
 use crate::smtp::address::EmailAddress;
@@ -85,7 +86,7 @@ pub(super) async fn form(
 /// `POST /compose`
 pub(super) async fn send(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<std::net::SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     user: User,
     request: Request,
 ) -> Result<Response, Failure> {

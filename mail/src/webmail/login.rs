@@ -1,6 +1,5 @@
 //! Logging in and out: the cookie, and the token that forms carry.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aggregator::event::{Session as SessionRow, Time};
@@ -15,6 +14,7 @@ use serde::Deserialize;
 
 use super::App;
 use super::page::{Failure, blocking};
+use crate::http::Peer;
 use crate::login::{Credentials, LoginVerdict};
 use crate::queue::id;
 use crate::store::Account;
@@ -105,7 +105,7 @@ pub(super) async fn form(jar: CookieJar) -> Result<Response, Failure> {
 /// `POST /login`
 pub(super) async fn log_in(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     jar: CookieJar,
     Form(form): Form<LoginForm>,
 ) -> Result<Response, Failure> {
@@ -135,7 +135,7 @@ async fn begin(app: &Arc<App>, jar: CookieJar, account: Account) -> Result<Respo
 /// `POST /logout`
 pub(super) async fn log_out(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     jar: CookieJar,
     user: User,
     Form(form): Form<LogoutForm>,

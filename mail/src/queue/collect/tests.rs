@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use super::*;
 use crate::queue::store::tests::message;
-use crate::queue::store::{Settled, Settlement};
+use crate::queue::store::{Settled, Settlement, Then};
 use crate::store::{BlobStore, Deliver, Directory, LocalDelivery};
 use crate::testing::World;
 
@@ -47,7 +47,7 @@ impl Store {
     async fn settle(&self, id: &str) {
         let batches = self.world.queue.claim("x.test", 10, "one", NOW, NOW.plus_millis(1)).await.unwrap();
         let entry = &batches.iter().find(|batch| batch.envelope.id == id).unwrap().entries[0];
-        let settled = vec![Settled { n: entry.n, fence: entry.fence, retry_at: None }];
+        let settled = vec![Settled { n: entry.n, fence: entry.fence, then: Then::Leave }];
         assert_eq!(self.world.queue.settle(id, settled, Vec::new()).await.unwrap(), Settlement::Done);
     }
 

@@ -50,7 +50,11 @@ async fn a_message_is_taken_once_and_again_when_its_lease_ends_and_the_first_own
     assert_eq!(other.claim("x.test", 10, "two", Time(99), Time(300)).await.unwrap(), []);
     let second = other.claim("x.test", 10, "two", Time(100), Time(300)).await.unwrap();
     let done = |batch: &Batch| {
-        batch.entries.iter().map(|entry| Settled { n: entry.n, fence: entry.fence, retry_at: None }).collect::<Vec<_>>()
+        batch
+            .entries
+            .iter()
+            .map(|entry| Settled { n: entry.n, fence: entry.fence, then: Then::Leave })
+            .collect::<Vec<_>>()
     };
     let report = message("report", None, &["ada@varde.test"], BlobId([8; 32]));
     let lost = queue.settle("1", done(&first[0]), vec![report]).await.unwrap();
@@ -70,7 +74,7 @@ async fn every_domain_is_seen_with_its_first_due_time_and_a_retry_moves_it() {
     }
     let before = queue.version().await.unwrap();
     for batch in queue.claim("dead.test", 10, "one", Time(0), Time(5)).await.unwrap() {
-        let retry = Settled { n: batch.entries[0].n, fence: batch.entries[0].fence, retry_at: Some(Time(60)) };
+        let retry = Settled { n: batch.entries[0].n, fence: batch.entries[0].fence, then: Then::Retry(Time(60)) };
         queue.settle(&batch.envelope.id, vec![retry], Vec::new()).await.unwrap();
     }
     assert_ne!(queue.version().await.unwrap(), before);

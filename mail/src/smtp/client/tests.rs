@@ -89,6 +89,19 @@ fn a_server_without_extensions_is_spoken_to_command_by_command() {
 }
 
 #[test]
+fn only_354_is_a_yes_to_data_and_a_refusal_of_it_counts_for_all() {
+    for (reply, outcome) in [("250 2.0.0 ok", None), ("221 bye", None), ("334 what", None), ("451 no", Some(451))] {
+        let mut dialogue = ready("250-x\r\n250 PIPELINING\r\n");
+        dialogue.begin(transaction(&["a@x.test"])).unwrap();
+        let step = say(&mut dialogue, &["250 ok\r\n250 ok\r\n", reply, "\r\n"].concat());
+        match outcome {
+            None => assert_eq!(step, Some(Step::Nonsense), "{reply}"),
+            Some(code) => assert_eq!(codes(step), [(code, String::new())]),
+        }
+    }
+}
+
+#[test]
 fn tls_is_begun_when_offered_and_done_without_when_refused() {
     let mut dialogue = Dialogue::new("mx.varde.test", TlsWish::WhenOffered);
     say(&mut dialogue, "220 x\r\n");
