@@ -76,6 +76,8 @@ struct Standing {
     /// Whether the last clear state was down: then the next success resolves an incident.
     was_down: bool,
     unconfirmed_told: bool,
+    /// Whether the responder has been told of it since the start.
+    told: bool,
 }
 
 /// The state of a watcher.
@@ -129,7 +131,8 @@ impl Core {
         let nothing = Announced { state: VerdictState::Unknown, generation: 0 };
         let standing = services.iter().map(|service| {
             let announced = announced(service).unwrap_or(nothing);
-            Standing { announced, was_down: announced.state == VerdictState::Down, unconfirmed_told: false }
+            let was_down = announced.state == VerdictState::Down;
+            Standing { announced, was_down, unconfirmed_told: false, told: false }
         });
         let standing = standing.collect();
         Self { config, me, started: now, seats, services, standing, contact: vec![None; watchers], late: Vec::new() }
@@ -310,7 +313,11 @@ impl Core {
     fn judge(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
         let service = &self.services[index];
         let (from, to) = (self.standing[index].announced.state, service.state(now));
-        if from != to {
+        if from == to && !self.standing[index].told {
+            // What was told before the restart may have been lost on its way to the responder.
+            self.standing[index].told = true;
+            actions.push(Action::Tell(Judgement::Changed(Box::new(self.change(index, from, to, now)))));
+        } else if from != to {
             let change = self.change(index, from, to, now);
             let standing = &mut self.standing[index];
             let good = matches!(to, VerdictState::Up | VerdictState::Degraded | VerdictState::Regional);
@@ -318,7 +325,7 @@ impl Core {
             standing.announced =
                 Announced { state: to, generation: standing.announced.generation + u32::from(resolved) };
             standing.was_down = to == VerdictState::Down || (standing.was_down && !good);
-            standing.unconfirmed_told = false;
+            (standing.unconfirmed_told, standing.told) = (false, true);
             let row = VerdictRow {
                 ts: now,
                 target: change.target.clone(),

@@ -145,7 +145,7 @@ impl World {
             .iter()
             .filter(|told| told.1 == me)
             .filter_map(|told| match &told.2 {
-                Judgement::Changed(change) => Some(change.to.as_str()),
+                Judgement::Changed(change) if change.from != change.to => Some(change.to.as_str()),
                 _ => None,
             })
             .collect()
@@ -260,7 +260,7 @@ fn what_comes_hours_late_is_judged_again_from_the_history() {
 }
 
 #[test]
-fn a_restart_records_missed_slots_and_announces_only_what_has_changed() {
+fn a_restart_records_missed_slots_tells_what_stands_and_announces_only_what_has_changed() {
     let slots = Slots::new("t", "imap", Duration::from_secs(60), 0, 3);
     let announced = Announced { state: VerdictState::Down, generation: 4 };
     let last = slots.current(BEGIN) - 3;
@@ -272,7 +272,18 @@ fn a_restart_records_missed_slots_and_announces_only_what_has_changed() {
     let missed =
         actions.iter().filter(|action| matches!(action, Action::Keep(seen) if seen.outcome == ProbeOutcome::Missed));
     assert_eq!(missed.count(), 2);
-    assert!(!actions.iter().any(|action| matches!(action, Action::Announce(_) | Action::Tell(_))));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Announce(_))));
+    let told = |actions: &[Action]| -> Vec<Change> {
+        let changes = actions.iter().filter_map(|action| match action {
+            Action::Tell(Judgement::Changed(change)) => Some((**change).clone()),
+            _ => None,
+        });
+        changes.collect()
+    };
+    let [standing] = &told(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!((standing.from, standing.to), (VerdictState::Down, VerdictState::Down));
+    assert_eq!((standing.since, standing.voters.len()), (BEGIN.plus_millis(-5_000), 3));
+    assert_eq!(told(&core.tick(BEGIN.plus_millis(1_000))), [], "once is enough");
     for (watcher, name) in ["us", "oslo", "sydney"].into_iter().enumerate() {
         let mut good = core.missed(0, 9, BEGIN.plus_millis(1_000 + watcher as i64));
         (good.vantage, good.outcome) = (name.to_owned(), ProbeOutcome::Ok);
