@@ -39,6 +39,11 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(10);
 
+/// What is dated after this was not made yet: whoever dated it had a clock that was ahead.
+pub fn horizon(now: Time) -> Time {
+    now.plus_millis(MAX_CLOCK_OFFSET.as_millis() as i64)
+}
+
 /// What one watcher tells another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,8 +116,8 @@ impl Batch {
             return Err(Refusal::Clock { watcher: watcher.to_owned(), offset_ms });
         }
         let all = batch.observations.len();
-        let (oldest, newest) = (now.plus_millis(-KEEP_DAYS * 86_400_000), now.plus_millis(tolerance));
-        batch.observations.retain(|seen| seen.vantage == watcher && (oldest..=newest).contains(&seen.ts));
+        let oldest = now.plus_millis(-KEEP_DAYS * 86_400_000);
+        batch.observations.retain(|seen| seen.vantage == watcher && (oldest..=horizon(now)).contains(&seen.ts));
         let refused = all - batch.observations.len();
         Ok((batch, refused))
     }

@@ -9,6 +9,7 @@ use aggregator::event::{Time, VerdictRow, VerdictState};
 
 use super::service::{Put, Service};
 use crate::config::{Cadence, Config};
+use crate::exchange;
 use crate::history::Announced;
 use crate::judgement::{Change, Judgement};
 use crate::observation::Observation;
@@ -204,15 +205,14 @@ impl Core {
         match self.services[service].put(cast) {
             Put::Known => return Vec::new(),
             Put::Late => {
-                if !self.late.contains(&service) {
-                    self.late.push(service);
-                }
+                self.judge_anew(service);
                 return vec![Action::Keep(seen)];
             }
             Put::New => {}
         }
         let mut actions = vec![Action::Keep(seen.clone())];
-        let old = self.seats[seat].last[watcher].as_ref();
+        // What lies ahead was dated by a clock that has been set back since.
+        let old = self.seats[seat].last[watcher].as_ref().filter(|old| old.seen.ts <= exchange::horizon(now));
         if old.is_none_or(|old| old.seen.ts <= seen.ts) {
             let since = old.filter(|old| Vote::of(old.seen.outcome).continues(vote)).map(|old| old.since);
             let turned = match old {
@@ -232,6 +232,13 @@ impl Core {
         actions
     }
 
+    /// The service is to be judged again from the history.
+    fn judge_anew(&mut self, service: usize) {
+        if !self.late.contains(&service) {
+            self.late.push(service);
+        }
+    }
+
     /// Another watcher has seen something new: look too, unless this one has looked since.
     fn confirm(&mut self, seat: usize, seen: Time, now: Time) {
         let rank = RANK_JITTER * self.me as u32;
@@ -248,6 +255,9 @@ impl Core {
     /// Lets time go on to `now`: what is to be run, what has changed.
     pub fn tick(&mut self, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
+        // Nothing that has been may lie ahead of a clock that was set back.
+        self.started = self.started.min(now);
+        self.contact.iter_mut().flatten().for_each(|contact| *contact = now.min(*contact));
         let services = &mut self.services;
         self.late.retain(|service| {
             let begins = services[*service].hold();
@@ -257,7 +267,9 @@ impl Core {
             !begins
         });
         for service in 0..self.services.len() {
-            self.services[service].sweep(now);
+            if self.services[service].sweep(now) {
+                self.judge_anew(service);
+            }
             self.judge(service, now, &mut actions);
         }
         for seat in 0..self.seats.len() {
