@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clickhouse::{self, Client};
 use crate::config::Aggregate;
+use crate::listen::Bounded;
 use crate::schema;
 use block::{BLOCK_ROWS, Block, Refusal};
 use metrics::Metrics;
@@ -49,6 +50,8 @@ const INSERTS: usize = 4;
 const WAITING: usize = 64;
 /// How long a request may wait for its turn, and then for its body.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For how long a connection may be idle: a block waits for its turn, and then for ClickHouse, which has 300 s.
+const IDLE: Duration = Duration::from_secs(400);
 /// How long open requests may still take after the shutdown began.
 const DRAIN: Duration = Duration::from_secs(5);
 const TOKEN_MAX_BYTES: usize = 512;
@@ -134,7 +137,8 @@ pub async fn serve_on(
         .with_state(intake.clone());
     let stop = shutdown.child_token();
     let stopped = stop.clone();
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async move { stopped.cancelled().await });
+    let server = axum::serve(Bounded::new(listener, IDLE), routes)
+        .with_graceful_shutdown(async move { stopped.cancelled().await });
     let serving = async {
         let drained = async {
             stop.cancelled().await;

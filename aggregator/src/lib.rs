@@ -17,6 +17,7 @@ pub mod spool;
 pub mod clickhouse;
 pub mod engine;
 pub mod intake;
+pub mod listen;
 pub mod report;
 pub mod schema;
 pub mod summary;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use aggregator::emit::Emitter;
 use aggregator::event::Time;
+use aggregator::listen::Bounded;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
@@ -37,6 +38,8 @@ pub use memory::OpenError;
 
 /// Octets of a request; an order with the approvals of 64 watchers fits.
 const MAX_REQUEST_BYTES: usize = 256 << 10;
+/// For how long a connection may be idle. An order that waits for another one's restart is answered well within it.
+const IDLE: Duration = Duration::from_secs(120);
 /// Captures at the same time; a further one is answered 503.
 const MAX_CAPTURES: usize = 4;
 
@@ -150,6 +153,7 @@ pub async fn serve_on<S: Supervisor>(
         .route("/v1/orders", post(order::<S>))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
         .with_state(node);
+    let listener = Bounded::new(listener, IDLE);
     let served = axum::serve(listener, router).with_graceful_shutdown(context.shutdown.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the node's HTTP server has ended");

@@ -39,6 +39,11 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const LAST_BACKOFF: Duration = Duration::from_secs(10);
 
+/// What is dated after this was not made yet: whoever dated it had a clock that was ahead.
+pub fn horizon(now: Time) -> Time {
+    now.plus_millis(MAX_CLOCK_OFFSET.as_millis() as i64)
+}
+
 /// What one watcher tells another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,8 +116,8 @@ impl Batch {
             return Err(Refusal::Clock { watcher: watcher.to_owned(), offset_ms });
         }
         let all = batch.observations.len();
-        let (oldest, newest) = (now.plus_millis(-KEEP_DAYS * 86_400_000), now.plus_millis(tolerance));
-        batch.observations.retain(|seen| seen.vantage == watcher && (oldest..=newest).contains(&seen.ts));
+        let oldest = now.plus_millis(-KEEP_DAYS * 86_400_000);
+        batch.observations.retain(|seen| seen.vantage == watcher && (oldest..=horizon(now)).contains(&seen.ts));
         let refused = all - batch.observations.len();
         Ok((batch, refused))
     }
@@ -141,30 +146,21 @@ pub struct Link {
 impl Link {
     /// Sends until `shutdown`. A peer that does not answer is tried again, and holds nothing up but this task.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut backoff = FIRST_BACKOFF;
-        let mut reachable = true;
+        let mut pace = Pace { failing: None };
         loop {
-            let pause = match self.send_next().await {
-                Ok(Sent::More) => Duration::ZERO,
-                Ok(Sent::All) => HEARTBEAT,
-                Err(message) => {
-                    if reachable {
-                        tracing::warn!(peer = %self.peer, "observations cannot be told to the peer: {message}; trying again");
-                    }
-                    (reachable, backoff) = (false, (backoff * 2).min(LAST_BACKOFF));
-                    backoff
+            let sent = self.send_next().await;
+            match (&sent, pace.failing) {
+                (Err(message), None) => {
+                    tracing::warn!(peer = %self.peer, "observations cannot be told to the peer: {message}; trying again");
                 }
-            };
-            if pause == Duration::ZERO || pause == HEARTBEAT {
-                if !reachable {
-                    tracing::info!(peer = %self.peer, "the peer takes observations again");
-                }
-                (reachable, backoff) = (true, FIRST_BACKOFF);
+                (Ok(_), Some(_)) => tracing::info!(peer = %self.peer, "the peer takes observations again"),
+                (Err(_), Some(_)) | (Ok(_), None) => {}
             }
+            let pause = pace.after(&sent);
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
-                () = self.news.notified(), if reachable && pause > Duration::ZERO => {}
+                () = self.news.notified(), if pace.failing.is_none() && pause > Duration::ZERO => {}
             }
         }
     }
@@ -222,6 +218,32 @@ enum Sent {
     More,
     /// Nothing is left.
     All,
+}
+
+/// How fast a sender goes on.
+struct Pace {
+    /// The last pause, while the peer does not take what is sent.
+    failing: Option<Duration>,
+}
+
+impl Pace {
+    /// The pause after an attempt. While the peer fails, news do not cut it short.
+    fn after<E>(&mut self, sent: &Result<Sent, E>) -> Duration {
+        match sent {
+            Ok(sent) => {
+                self.failing = None;
+                match sent {
+                    Sent::More => Duration::ZERO,
+                    Sent::All => HEARTBEAT,
+                }
+            }
+            Err(_) => {
+                let pause = self.failing.map_or(FIRST_BACKOFF, |last| (last * 2).min(LAST_BACKOFF));
+                self.failing = Some(pause);
+                pause
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -290,6 +312,22 @@ mod tests {
         let (body, signature) = batch(NOW, vec![]).seal(&other).unwrap();
         assert_eq!(Batch::open("oslo", &signature, &body, &keys, NOW), Err(Refusal::Signature("oslo".to_owned())));
         assert_eq!(Batch::open("oslo", "%%%", &body, &keys, NOW), Err(Refusal::Signature("oslo".to_owned())));
+    }
+
+    #[test]
+    fn a_peer_that_stays_away_is_tried_ever_less_often_and_is_not_taken_for_one_that_answers() {
+        let mut pace = Pace { failing: None };
+        let pauses: Vec<u64> = (0..7)
+            .map(|_| {
+                let pause = pace.after(&Err(()));
+                assert_eq!(pace.failing, Some(pause));
+                pause.as_secs()
+            })
+            .collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 10, 10, 10]);
+        assert_eq!((pace.after::<()>(&Ok(Sent::All)), pace.failing), (HEARTBEAT, None));
+        assert_eq!((pace.after::<()>(&Ok(Sent::More)), pace.failing), (Duration::ZERO, None));
+        assert_eq!(pace.after(&Err(())), FIRST_BACKOFF);
     }
 
     #[test]

@@ -199,30 +199,31 @@ impl History {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The last observation of every check from every watcher.
+    /// The last observation of every check from every watcher, of those up to `until`.
     ///
     /// # Errors
     /// The database fails.
-    pub fn latest(&self) -> Result<Vec<Observation>> {
+    pub fn latest(&self, until: Time) -> Result<Vec<Observation>> {
         let connection = self.lock();
+        // The plus keeps it to one scan: almost every row is meant, and an index by time would only be a detour.
         let sql = "SELECT seq, run_id, max(ts) AS ts, target, service, check_name, vantage, slot, outcome, total_ms,
-                   steps FROM observations GROUP BY target, check_name, vantage";
+                   steps FROM observations WHERE +ts <= ?1 GROUP BY target, check_name, vantage";
         let mut statement = connection.prepare(sql)?;
-        let rows = statement.query_map([], |row| observation(row).map(|(_, seen)| seen))?;
+        let rows = statement.query_map([until.0], |row| observation(row).map(|(_, seen)| seen))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// The last slot of every check of this watcher that is on record.
+    /// The last slot of every check of this watcher that is on record, up to `until`.
     ///
     /// # Errors
     /// The database fails.
-    pub fn last_slots(&self, vantage: &str) -> Result<Vec<(String, String, i64)>> {
+    pub fn last_slots(&self, vantage: &str, until: Time) -> Result<Vec<(String, String, i64)>> {
         let connection = self.lock();
         let mut statement = connection.prepare(
             "SELECT target, check_name, max(slot) FROM observations
-             WHERE vantage = ?1 AND slot IS NOT NULL GROUP BY target, check_name",
+             WHERE vantage = ?1 AND slot IS NOT NULL AND ts <= ?2 GROUP BY target, check_name",
         )?;
-        let rows = statement.query_map([vantage], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let rows = statement.query_map(params![vantage, until.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 

@@ -10,7 +10,8 @@ pub enum Judgement {
     /// A service failed from here, and the others are being asked. Evidence is captured now, while the trouble is
     /// fresh, so that the page does not have to wait for it.
     Suspected(Box<Observation>),
-    /// The verdict of a service has changed.
+    /// The verdict of a service has changed. After a start it comes once for every service in any case, with `from`
+    /// as `to` when nothing has: what was told last may never have arrived.
     Changed(Box<Change>),
     /// A service has failed from here for a minute and no other watcher can be reached: page as unconfirmed.
     Unconfirmed(Box<Observation>),

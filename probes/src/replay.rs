@@ -220,8 +220,12 @@ impl ReplayOptions {
         if self.from >= self.to {
             return fault("the window is empty: its begin must be before its end");
         }
-        if (self.interval + self.grace).is_zero() {
-            return fault("interval and grace are both 0: no observation would ever count");
+        match self.interval.checked_add(self.grace) {
+            Some(freshness) if freshness.is_zero() => {
+                return fault("interval and grace are both 0: no observation would ever count");
+            }
+            Some(_) => {}
+            None => return fault("interval and grace are too long together; take those of the checks"),
         }
         if self.maintenance.iter().any(|(from, to)| from >= to) {
             return fault("a maintenance window is empty: its begin must be before its end");

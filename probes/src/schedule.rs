@@ -57,19 +57,26 @@ pub struct Turns {
 
 impl Turns {
     /// `last` is the last slot that is on record. Without one, the current slot runs at once: a first start does not
-    /// wait a quarter of an hour for its first audit.
+    /// wait a quarter of an hour for its first audit. One that lies ahead, of a clock that was, holds nothing up.
     pub fn new(slots: Slots, last: Option<i64>, now: Time) -> Self {
-        let next = last.map_or_else(|| slots.current(now), |last| last.saturating_add(1));
+        let current = slots.current(now);
+        let next = last.map_or(current, |last| last.min(current).saturating_add(1));
         Self { slots, next, look: None, running: false, started: None }
     }
 
     /// What is to be done now: the slots that were missed, and why the check should run. A slot is missed when the
-    /// one after it has begun before it could run.
+    /// one after it has begun before it could run. After the clock was set back, it goes on with the next slot, and
+    /// a look that was asked for is due.
     pub fn due(&mut self, now: Time) -> (Vec<(i64, Time)>, Option<Due>) {
+        let current = self.slots.current(now);
+        self.next = self.next.min(current.saturating_add(1));
+        if self.started.is_some_and(|started| started > now) {
+            self.started = Some(now);
+            self.look = self.look.map(|at| at.min(now));
+        }
         if self.running {
             return (Vec::new(), None);
         }
-        let current = self.slots.current(now);
         if self.next <= current {
             let first = self.next.max(current.saturating_sub(MAX_MISSED));
             let missed = (first..current).map(|slot| (slot, self.slots.at(slot))).collect();
@@ -186,6 +193,26 @@ mod tests {
         assert_eq!(turns.due(at(102)), (vec![], Some(Due::Look)));
         turns.finish();
         assert_eq!(turns.due(at(106)), (vec![], None));
+    }
+
+    #[test]
+    fn a_slot_on_record_that_lies_ahead_does_not_silence_a_check() {
+        let mut turns = Turns::new(slots(), Some(5_000), at(110));
+        assert_eq!((turns.due(at(110)), turns.wake()), ((vec![], None), Some(at(127))));
+        assert_eq!(turns.due(at(127)), (vec![], Some(Due::Slot(2))));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_silence_a_check() {
+        let mut turns = Turns::new(slots(), None, at(90_000));
+        turns.due(at(90_000));
+        turns.finish();
+        assert_eq!((turns.due(at(110)), turns.wake()), ((vec![], None), Some(at(127))));
+        assert_eq!(turns.started(), Some(at(110)));
+        assert_eq!(turns.due(at(127)), (vec![], Some(Due::Slot(2))));
+        turns.finish();
+        turns.look(at(130));
+        assert_eq!(turns.due(at(70)), (vec![], Some(Due::Look)));
     }
 
     #[test]

@@ -173,17 +173,18 @@ async fn start_with(
 /// The state that the history tells of.
 fn restored(config: Arc<Config>, index: usize, me: &str, history: &History) -> Result<Core, HistoryError> {
     let now = Time::now();
+    let until = exchange::horizon(now);
     let slots: BTreeMap<(String, String), i64> =
-        history.last_slots(me)?.into_iter().map(|(target, check, slot)| ((target, check), slot)).collect();
+        history.last_slots(me, until)?.into_iter().map(|(target, check, slot)| ((target, check), slot)).collect();
     let last_slot = |target: &str, check: &str| slots.get(&(target.to_owned(), check.to_owned())).copied();
     let announced = |service: &service::Service| history.announced(&service.target, &service.name).ok().flatten();
     let mut core = Core::new(config.clone(), index, now, last_slot, announced);
     for service in 0..core.services.len() {
         core.services[service].sweep(now);
         let casts = driver::load(&config, &core, service).read(history)?;
-        core.services[service].restore(casts);
+        core.services[service].restore(casts, now);
     }
-    history.latest()?.into_iter().for_each(|seen| core.recall(seen));
+    history.latest(until)?.into_iter().for_each(|seen| core.recall(seen));
     Ok(core)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use aggregator::listen::{Bounded, IDLE};
 use alerts::responder::{self, Peer, Prober, ResponderContext};
 use anyhow::Context;
 use futures_util::FutureExt;
@@ -80,7 +81,7 @@ pub async fn run(args: &Watch) -> anyhow::Result<ExitCode> {
     let (responder, responder_task) = responder::start(Arc::new(config.alerts), responding).await?;
 
     let app = handle.router().merge(responder.router());
-    axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    axum::serve(Bounded::new(listener, IDLE), app).with_graceful_shutdown(stop.cancelled_owned()).await?;
     watcher_task.await?;
     responder_task.await?;
     shipping_stop.cancel();

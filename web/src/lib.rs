@@ -8,7 +8,6 @@
 
 mod auth;
 mod config;
-mod listen;
 mod page;
 mod routes;
 mod serve;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aggregator::emit::Emitter;
 use aggregator::event::Time;
+use aggregator::listen::{Bounded, IDLE, Peer};
 use axum::Router;
 use chrono_tz::Tz;
 use tokio::net::TcpListener;
@@ -15,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::config::Config;
-use crate::listen::{Bounded, Peer};
 use crate::page::{OperatorSite, PublicSite, Site, public};
 use crate::routes;
 use crate::source::watcher::WatcherClient;
@@ -193,7 +193,7 @@ async fn run(
 ) -> (&'static str, Result<(), String>) {
     let service = router.into_make_service_with_connect_info::<Peer>();
     let server =
-        axum::serve(Bounded::new(listener), service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        axum::serve(Bounded::new(listener, IDLE), service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let late = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;

@@ -42,8 +42,12 @@ fn an_observation_comes_back_whole_and_twice_is_once() {
     assert_eq!(all.iter().map(|(_, seen)| seen.run_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(all[0].1, first);
     assert_eq!(history.of_vantage("us-east", all[0].0, 10).unwrap().len(), 1);
-    assert_eq!(history.latest().unwrap()[0].run_id, "b");
-    assert_eq!(history.last_slots("us-east").unwrap(), [("t".to_owned(), "imap".to_owned(), 9)]);
+    // What is dated later than asked for, by a clock that was ahead, is not the latest.
+    for (until, run, slot) in [(9, "b", 9), (8, "a", 5)] {
+        assert_eq!(history.latest(Time(until)).unwrap()[0].run_id, run);
+        let slots = history.last_slots("us-east", Time(until)).unwrap();
+        assert_eq!(slots, [("t".to_owned(), "imap".to_owned(), slot)]);
+    }
     assert_eq!(history.of_service("t", "imap", Time(5), Time(9)).unwrap().len(), 1);
 }
 

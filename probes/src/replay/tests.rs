@@ -113,4 +113,8 @@ fn options_that_make_no_sense_are_refused() {
     let backwards = options("2026-01-01T01:00:00Z", "2026-01-01T01:00:00Z");
     let fault = replay(&b""[..], &backwards).unwrap_err().to_string();
     assert_eq!(fault, "the window is empty: its begin must be before its end");
+    let mut endless = options("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z");
+    (endless.interval, endless.grace) = (Duration::from_secs(u64::MAX), Duration::from_secs(1));
+    let fault = replay(&b""[..], &endless).unwrap_err().to_string();
+    assert_eq!(fault, "interval and grace are too long together; take those of the checks");
 }

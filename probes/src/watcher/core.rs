@@ -9,6 +9,7 @@ use aggregator::event::{Time, VerdictRow, VerdictState};
 
 use super::service::{Put, Service};
 use crate::config::{Cadence, Config};
+use crate::exchange;
 use crate::history::Announced;
 use crate::judgement::{Change, Judgement};
 use crate::observation::Observation;
@@ -76,6 +77,8 @@ struct Standing {
     /// Whether the last clear state was down: then the next success resolves an incident.
     was_down: bool,
     unconfirmed_told: bool,
+    /// Whether the responder has been told of it since the start.
+    told: bool,
 }
 
 /// The state of a watcher.
@@ -129,7 +132,8 @@ impl Core {
         let nothing = Announced { state: VerdictState::Unknown, generation: 0 };
         let standing = services.iter().map(|service| {
             let announced = announced(service).unwrap_or(nothing);
-            Standing { announced, was_down: announced.state == VerdictState::Down, unconfirmed_told: false }
+            let was_down = announced.state == VerdictState::Down;
+            Standing { announced, was_down, unconfirmed_told: false, told: false }
         });
         let standing = standing.collect();
         Self { config, me, started: now, seats, services, standing, contact: vec![None; watchers], late: Vec::new() }
@@ -201,15 +205,14 @@ impl Core {
         match self.services[service].put(cast) {
             Put::Known => return Vec::new(),
             Put::Late => {
-                if !self.late.contains(&service) {
-                    self.late.push(service);
-                }
+                self.judge_anew(service);
                 return vec![Action::Keep(seen)];
             }
             Put::New => {}
         }
         let mut actions = vec![Action::Keep(seen.clone())];
-        let old = self.seats[seat].last[watcher].as_ref();
+        // What lies ahead was dated by a clock that has been set back since.
+        let old = self.seats[seat].last[watcher].as_ref().filter(|old| old.seen.ts <= exchange::horizon(now));
         if old.is_none_or(|old| old.seen.ts <= seen.ts) {
             let since = old.filter(|old| Vote::of(old.seen.outcome).continues(vote)).map(|old| old.since);
             let turned = match old {
@@ -229,6 +232,13 @@ impl Core {
         actions
     }
 
+    /// The service is to be judged again from the history.
+    fn judge_anew(&mut self, service: usize) {
+        if !self.late.contains(&service) {
+            self.late.push(service);
+        }
+    }
+
     /// Another watcher has seen something new: look too, unless this one has looked since.
     fn confirm(&mut self, seat: usize, seen: Time, now: Time) {
         let rank = RANK_JITTER * self.me as u32;
@@ -245,6 +255,9 @@ impl Core {
     /// Lets time go on to `now`: what is to be run, what has changed.
     pub fn tick(&mut self, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
+        // Nothing that has been may lie ahead of a clock that was set back.
+        self.started = self.started.min(now);
+        self.contact.iter_mut().flatten().for_each(|contact| *contact = now.min(*contact));
         let services = &mut self.services;
         self.late.retain(|service| {
             let begins = services[*service].hold();
@@ -254,7 +267,9 @@ impl Core {
             !begins
         });
         for service in 0..self.services.len() {
-            self.services[service].sweep(now);
+            if self.services[service].sweep(now) {
+                self.judge_anew(service);
+            }
             self.judge(service, now, &mut actions);
         }
         for seat in 0..self.seats.len() {
@@ -310,7 +325,11 @@ impl Core {
     fn judge(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
         let service = &self.services[index];
         let (from, to) = (self.standing[index].announced.state, service.state(now));
-        if from != to {
+        if from == to && !self.standing[index].told {
+            // What was told before the restart may have been lost on its way to the responder.
+            self.standing[index].told = true;
+            actions.push(Action::Tell(Judgement::Changed(Box::new(self.change(index, from, to, now)))));
+        } else if from != to {
             let change = self.change(index, from, to, now);
             let standing = &mut self.standing[index];
             let good = matches!(to, VerdictState::Up | VerdictState::Degraded | VerdictState::Regional);
@@ -318,7 +337,7 @@ impl Core {
             standing.announced =
                 Announced { state: to, generation: standing.announced.generation + u32::from(resolved) };
             standing.was_down = to == VerdictState::Down || (standing.was_down && !good);
-            standing.unconfirmed_told = false;
+            (standing.unconfirmed_told, standing.told) = (false, true);
             let row = VerdictRow {
                 ts: now,
                 target: change.target.clone(),

@@ -120,7 +120,9 @@ impl Driver {
                         self.core.contact(watcher, Time::now());
                     }
                 }
-                Some((service, casts)) = self.loaded.recv() => self.core.services[service].restore(casts),
+                Some((service, casts)) = self.loaded.recv() => {
+                    self.core.services[service].restore(casts, Time::now());
+                }
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -163,7 +165,8 @@ impl Driver {
                 }
             }
             Command::Status(reply) => {
-                let kept = work.status.take().filter(|kept| now.millis_since(kept.as_of) < STATUS_AGE_MS);
+                let fresh = |kept: &Arc<Status>| kept.as_of <= now && now.millis_since(kept.as_of) < STATUS_AGE_MS;
+                let kept = work.status.take().filter(fresh);
                 let status = kept.unwrap_or_else(|| Arc::new(self.core.status(now, self.zone)));
                 work.status = Some(status.clone());
                 let _ = reply.send(status);

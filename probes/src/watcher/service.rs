@@ -2,7 +2,7 @@
 //!
 //! Observations are dated from when their run began, and arrive when it has ended, or when a partition has. The sweep
 //! therefore has a settled part, which is final, and a recent one, which is swept again with every vote. What is
-//! older than the settled part is judged again from the history.
+//! older than the settled part is judged again from the history; so is everything after the clock was set back.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use aggregator::event::{Time, VerdictState};
 use chrono_tz::Tz;
 
 use crate::config::{Config, Target};
+use crate::exchange;
 use crate::maintenance::{self, Plan};
 use crate::status::{DayStatus, OutageStatus};
 use crate::uptime::{self, Segment, Tally};
@@ -144,8 +145,12 @@ impl Service {
         self.held = false;
     }
 
-    /// Judges the service again from everything that the history has of it.
-    pub fn restore(&mut self, mut casts: Vec<Cast>) {
+    /// Judges the service again from everything that the history has of it, but for votes that lie ahead of `now`.
+    pub fn restore(&mut self, mut casts: Vec<Cast>, now: Time) {
+        let horizon = exchange::horizon(now);
+        casts.retain(|cast| cast.at <= horizon);
+        self.recent.retain(|cast| cast.at <= horizon);
+        self.settled_until = self.settled_until.min(begin_of_recent(now));
         casts.sort_unstable();
         casts.dedup();
         let settled = casts.partition_point(|cast| cast.at < self.settled_until);
@@ -158,15 +163,16 @@ impl Service {
         (self.held, self.swept) = (false, None);
     }
 
-    /// Sweeps up to `now`, unless it has been done within the last second and nothing is new.
-    pub fn sweep(&mut self, now: Time) {
+    /// Sweeps up to `now`, unless it has been done within the last second and nothing is new. True: the clock was set
+    /// back, and the service must be judged again from the history; until then it stands as it stood.
+    pub fn sweep(&mut self, now: Time) -> bool {
         if self.swept.is_some_and(|swept| now >= swept && now.millis_since(swept) < SWEPT_EVERY_MS) {
-            return;
+            return false;
         }
         self.swept = Some(now);
         let until = match self.held {
             true => self.settled_until,
-            false => now.plus_millis(-(RECENT.as_millis() as i64)).max(self.settled_until),
+            false => begin_of_recent(now).max(self.settled_until),
         };
         let final_votes = self.recent.partition_point(|cast| cast.at < until);
         self.settled.run(&self.recent[..final_votes], &mut self.record);
@@ -177,6 +183,7 @@ impl Service {
         self.now.run(&self.recent[..made], &mut self.fresh);
         self.now.advance(now, &mut self.fresh);
         self.forget(now.plus_millis(-(SHOWN_DAYS + 2) * 86_400_000));
+        !self.held && until > exchange::horizon(begin_of_recent(now))
     }
 
     /// Drops what is no longer shown.
@@ -258,6 +265,10 @@ impl Service {
     }
 }
 
+fn begin_of_recent(now: Time) -> Time {
+    now.plus_millis(-(RECENT.as_millis() as i64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -310,7 +321,7 @@ mod tests {
         restored.sweep(end);
         assert_eq!(restored.put(votes[0]), Put::Late);
         assert!(restored.hold() && !restored.hold());
-        restored.restore(votes);
+        restored.restore(votes, end);
         restored.sweep(end);
         assert_eq!(restored.segments(BEGIN, end), in_order.segments(BEGIN, end));
     }

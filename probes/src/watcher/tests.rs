@@ -177,7 +177,8 @@ async fn a_watcher_that_comes_later_catches_up_and_a_restart_remembers() {
     tokio::time::timeout(BOUND, second.task).await.unwrap().unwrap();
     site.shutdown = CancellationToken::new();
     site.listeners[1] = Some(TcpListener::bind(free_address().await).await.unwrap());
-    let again = site.start(1).await;
+    let mut again = site.start(1).await;
+    assert_eq!(again.state(VerdictState::Up).await.from, VerdictState::Up, "the responder is told what stands");
     let after = again.handle.status().await.unwrap();
     assert_eq!(after.services[0].state, VerdictState::Up);
     assert_eq!(after.services[0].since, before.services[0].since);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aggregator::event::Time;
+use aggregator::listen::Peer;
 use askama::Template;
 use axum::Form;
 use axum::extract::{ConnectInfo, FromRequestParts, Query, State};
@@ -17,7 +18,6 @@ use super::error::refusal;
 use super::{OperatorSite, Page, Site};
 use crate::auth::LoginError;
 use crate::auth::session::{LOGIN_COOKIE, SESSION_COOKIE, Session, nonce};
-use crate::listen::Peer;
 
 /// The form.
 #[derive(Template)]

@@ -77,7 +77,17 @@ impl World {
                     self.mail.extend(others.map(|peer| (arrives, peer, seen.clone())));
                 }
                 Action::Tell(judgement) => self.told.push((self.now, me, judgement)),
-                Action::Keep(_) | Action::Announce(_) | Action::Restore(_) => {}
+                Action::Restore(service) => {
+                    let casts = self.seen.iter().map(|seen| Cast {
+                        at: seen.ts,
+                        watcher: config().watch.watcher.iter().position(|one| one.name == seen.vantage).unwrap() as u16,
+                        check: 0,
+                        vote: Vote::of(seen.outcome),
+                    });
+                    let core = self.cores[me].as_mut().unwrap();
+                    core.services[service].restore(casts.collect(), self.now);
+                }
+                Action::Keep(_) | Action::Announce(_) => {}
             }
         }
     }
@@ -145,7 +155,7 @@ impl World {
             .iter()
             .filter(|told| told.1 == me)
             .filter_map(|told| match &told.2 {
-                Judgement::Changed(change) => Some(change.to.as_str()),
+                Judgement::Changed(change) if change.from != change.to => Some(change.to.as_str()),
                 _ => None,
             })
             .collect()
@@ -235,6 +245,31 @@ fn a_watcher_that_is_cut_off_does_not_page_down_alone_and_agrees_after_it_comes_
 }
 
 #[test]
+fn clocks_that_are_set_back_silence_nobody() {
+    for back in [1_800_000, 86_400_000] {
+        let mut world = World::new(BEGIN);
+        world.run(130);
+        while !(world.running.is_empty() && world.mail.is_empty()) {
+            world.step();
+        }
+        world.now = world.now.plus_millis(-back);
+        world.run(70);
+        assert!((0..3).all(|me| world.changes(me).last() == Some(&"up")), "{:?}", world.told);
+        world.hangs = [true; 3];
+        let down = world.until(0, VerdictState::Down, 60);
+        assert!(down <= 35.0, "set back by {back} ms: down only after {down} s");
+        let status = world.cores[0].as_ref().unwrap().status(world.now, Tz::UTC);
+        assert!(status.services[0].regions.iter().all(|region| region.seen <= Some(world.now)), "{status:?}");
+        // When the time comes that the old votes were dated for, they say nothing.
+        world.run(back.min(1_800_000) / 1_000);
+        assert_eq!(world.changes(0).iter().filter(|state| **state == "down").count(), 1, "{:?}", world.changes(0));
+        assert_eq!(world.changes(0).last(), Some(&"down"));
+        world.hangs = [false; 3];
+        world.until(0, VerdictState::Up, 30);
+    }
+}
+
+#[test]
 fn what_came_twice_or_belongs_to_no_check_changes_nothing() {
     let mut core = Core::new(config(), 0, BEGIN, |_, _| None, |_| None);
     let mut seen = core.missed(0, 1, BEGIN);
@@ -255,24 +290,35 @@ fn what_comes_hours_late_is_judged_again_from_the_history() {
     assert_eq!(core.tick(BEGIN.plus_millis(10)), [Action::Restore(0)]);
     assert_eq!(core.hear(late.clone(), BEGIN), [Action::Keep(late)]);
     assert_eq!(core.tick(BEGIN.plus_millis(20)), [], "it is being read already");
-    core.services[0].restore(Vec::new());
+    core.services[0].restore(Vec::new(), BEGIN);
     assert_eq!(core.tick(BEGIN.plus_millis(30)), [Action::Restore(0)]);
 }
 
 #[test]
-fn a_restart_records_missed_slots_and_announces_only_what_has_changed() {
+fn a_restart_records_missed_slots_tells_what_stands_and_announces_only_what_has_changed() {
     let slots = Slots::new("t", "imap", Duration::from_secs(60), 0, 3);
     let announced = Announced { state: VerdictState::Down, generation: 4 };
     let last = slots.current(BEGIN) - 3;
     let mut core = Core::new(config(), 0, BEGIN, |_, _| Some(last), |_| Some(announced));
     let bad = |watcher, at: i64| Cast { at: BEGIN.plus_millis(at), watcher, check: 0, vote: Vote::Bad };
     core.services[0].sweep(BEGIN);
-    core.services[0].restore(vec![bad(0, -5_000), bad(1, -4_000), bad(2, -3_000)]);
+    core.services[0].restore(vec![bad(0, -5_000), bad(1, -4_000), bad(2, -3_000)], BEGIN);
     let actions = core.tick(BEGIN);
     let missed =
         actions.iter().filter(|action| matches!(action, Action::Keep(seen) if seen.outcome == ProbeOutcome::Missed));
     assert_eq!(missed.count(), 2);
-    assert!(!actions.iter().any(|action| matches!(action, Action::Announce(_) | Action::Tell(_))));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Announce(_))));
+    let told = |actions: &[Action]| -> Vec<Change> {
+        let changes = actions.iter().filter_map(|action| match action {
+            Action::Tell(Judgement::Changed(change)) => Some((**change).clone()),
+            _ => None,
+        });
+        changes.collect()
+    };
+    let [standing] = &told(&actions)[..] else { panic!("{actions:?}") };
+    assert_eq!((standing.from, standing.to), (VerdictState::Down, VerdictState::Down));
+    assert_eq!((standing.since, standing.voters.len()), (BEGIN.plus_millis(-5_000), 3));
+    assert_eq!(told(&core.tick(BEGIN.plus_millis(1_000))), [], "once is enough");
     for (watcher, name) in ["us", "oslo", "sydney"].into_iter().enumerate() {
         let mut good = core.missed(0, 9, BEGIN.plus_millis(1_000 + watcher as i64));
         (good.vantage, good.outcome) = (name.to_owned(), ProbeOutcome::Ok);
@@ -300,7 +346,7 @@ fn the_days_of_the_page_are_days_of_its_zone_and_add_up() {
     };
     let later: Time = "2026-10-26T00:30:00Z".parse().unwrap();
     service.sweep(later);
-    service.restore((0..=27 * 60 + 30).flat_map(casts).collect());
+    service.restore((0..=27 * 60 + 30).flat_map(casts).collect(), later);
     service.sweep(later);
     let shown = service.shown(later, Tz::Europe__Oslo);
     let days: Vec<(&str, u64)> = shown.days.iter().map(|day| (day.day.as_str(), day.up_s)).collect();
