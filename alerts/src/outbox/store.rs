@@ -6,6 +6,7 @@ use aggregator::event::{PageRow, PageState, Time};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{LIFETIME_MS, back_off_ms};
+use crate::database;
 use crate::page::Page;
 
 /// How long finished pages are kept, for acknowledgements that come late.
@@ -37,16 +38,13 @@ pub enum Outcome {
 }
 
 impl Store {
-    /// Opens the outbox at `path` and makes it if it is not there.
+    /// Opens the outbox at `path` and makes it if it is not there. One that is damaged is set aside.
     ///
     /// # Errors
-    /// The file cannot be opened, or is no database.
+    /// The file cannot be opened.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // Every commit is on the disk before it returns: the promise of the outbox.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(
+        let connection = database::open(
+            path,
             "CREATE TABLE IF NOT EXISTS pages (
                 page_id TEXT PRIMARY KEY,
                 incident TEXT NOT NULL,
@@ -108,23 +106,30 @@ impl Store {
         Ok(rows)
     }
 
-    /// The pages whose time has come, oldest first.
+    /// The pages whose time has come, oldest first. A row that cannot be read has failed, and holds no other back.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn due(&self, now: Time, limit: usize) -> rusqlite::Result<Vec<Page>> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT document FROM pages WHERE next_at <= ?1 ORDER BY created, page_id LIMIT ?2")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT rowid, document FROM pages WHERE next_at <= ?1 ORDER BY created, page_id LIMIT ?2",
+        )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let documents = statement.query_map(params![now.0, limit], |row| row.get::<_, String>(0))?;
-        documents
-            .map(|document| {
-                serde_json::from_str(&document?).map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-                })
-            })
-            .collect()
+        let mut rows = statement.query(params![now.0, limit])?;
+        let (mut pages, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some(row) = rows.next()? {
+            let document = row.get_ref(1)?.as_str().map_err(|error| error.to_string());
+            match document.and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string())) {
+                Ok(page) => pages.push(page),
+                Err(error) => unreadable.push((row.get::<_, i64>(0)?, error)),
+            }
+        }
+        for (row, error) in unreadable {
+            tracing::error!(row, error, "a page in the outbox cannot be read and is not sent; the others are");
+            let failed = "UPDATE pages SET state = 'failed', receipt = ?2, next_at = NULL WHERE rowid = ?1";
+            self.connection.execute(failed, params![row, ["it cannot be read: ", &error].concat()])?;
+        }
+        Ok(pages)
     }
 
     /// When the next page is due.
