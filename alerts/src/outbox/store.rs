@@ -12,6 +12,9 @@ use crate::page::Page;
 /// How long finished pages are kept, for acknowledgements that come late.
 const KEEP_MS: i64 = 30 * 24 * 3_600_000;
 
+/// How long a peer's receipt waits for this watcher to write the same page. What comes later is about another outage.
+const RECEIPT_MS: i64 = 10 * 60_000;
+
 /// The pages of this watcher.
 pub struct Store {
     connection: Connection,
@@ -75,6 +78,7 @@ impl Store {
         let transaction = self.connection.transaction()?;
         transaction
             .execute("DELETE FROM pages WHERE next_at IS NULL AND created < ?1", [now.plus_millis(-KEEP_MS).0])?;
+        forget_receipts(&transaction, now)?;
         let mut rows = Vec::new();
         for page in pages {
             let document =
@@ -178,8 +182,9 @@ impl Store {
     /// # Errors
     /// The disk did not take it: the page will be sent as well.
     pub fn received_elsewhere(&mut self, page_id: &str, receipt: &str, now: Time) -> rusqlite::Result<Option<PageRow>> {
+        forget_receipts(&self.connection, now)?;
         self.connection.execute(
-            "INSERT OR IGNORE INTO receipts (page_id, receipt, at) VALUES (?1, ?2, ?3)",
+            "INSERT OR REPLACE INTO receipts (page_id, receipt, at) VALUES (?1, ?2, ?3)",
             params![page_id, receipt, now.0],
         )?;
         set(&self.connection, page_id, PageState::Delivered, receipt, None, now)
@@ -196,6 +201,15 @@ impl Store {
         statement.query_map([incident, person], |row| page_row(row, now))?.collect()
     }
 
+    /// The incidents of which people were told: their keys are never used again.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn incidents(&self) -> rusqlite::Result<Vec<String>> {
+        let mut statement = self.connection.prepare("SELECT DISTINCT incident FROM pages WHERE next_at IS NULL")?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    }
+
     /// Whom a page was for.
     ///
     /// # Errors
@@ -205,6 +219,13 @@ impl Store {
         let addressee = |row: &Row<'_>| Ok(Addressee { incident: row.get(0)?, person: row.get(1)? });
         self.connection.query_row(sql, [page_id], addressee).optional()
     }
+}
+
+/// Drops the receipts that are too old to be about a page of now, and those of a clock that was ahead.
+fn forget_receipts(connection: &Connection, now: Time) -> rusqlite::Result<()> {
+    let (from, to) = (now.plus_millis(-RECEIPT_MS), now.plus_millis(RECEIPT_MS));
+    connection.execute("DELETE FROM receipts WHERE at NOT BETWEEN ?1 AND ?2", [from.0, to.0])?;
+    Ok(())
 }
 
 /// Sets the state of a page that is not finished.

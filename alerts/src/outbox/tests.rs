@@ -120,6 +120,17 @@ fn a_page_that_nobody_takes_is_given_up_when_its_news_is_old() {
 }
 
 #[test]
+fn an_old_receipt_suppresses_no_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("outbox.sqlite")).unwrap();
+    let ada = page("Ada");
+    store.received_elsewhere(&ada.page_id, "200 (told by us-east)", BEGIN).unwrap();
+    let later = BEGIN.plus_millis(11 * 60_000);
+    store.append(std::slice::from_ref(&ada), later, later).unwrap();
+    assert_eq!(store.due(later, 10).unwrap(), [ada]);
+}
+
+#[test]
 fn a_damaged_outbox_is_set_aside_and_pages_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox.sqlite");

@@ -258,6 +258,21 @@ async fn a_node_that_cannot_be_reached_is_no_restart_that_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_outage_is_paged_though_the_incidents_were_damaged() {
+    let mut world = World::start(&["us-east"]).await;
+    let opened = |world: &World| world.hooks.pages("ada").iter().filter(|page| page.kind == Kind::Opened).count();
+    world.tell("us-east", down()).await;
+    eventually("a page", || opened(&world) == 1).await;
+    world.tell("us-east", up()).await;
+    eventually("the notice", || world.hooks.pages("ada").iter().any(|page| page.kind == Kind::Resolved)).await;
+    let damage = |folder: &std::path::Path| std::fs::write(folder.join("incidents.sqlite"), [0x5a; 8_192]).unwrap();
+    world.restart_after("us-east", damage).await;
+    world.tell("us-east", down()).await;
+    eventually("a page of the second outage", || opened(&world) == 2).await;
+    assert_eq!(world.hooks.doubles(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_test_page_reaches_everybody_over_every_channel() {
     let world = World::start(&[]).await;
     let tested = super::test_page(&world.config, "Varde", Time::now()).await;
