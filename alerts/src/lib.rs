@@ -21,5 +21,7 @@ pub mod remedy;
 
 pub mod signed;
 
+mod database;
+
 pub mod node;
 pub mod responder;

@@ -157,7 +157,14 @@ pub async fn start(config: Arc<Config>, context: ResponderContext) -> Result<(Ha
     };
     let pages = outbox::Store::open(&open("outbox.sqlite")).map_err(failed("outbox.sqlite"))?;
     let store = store::Store::open(&open("incidents.sqlite")).map_err(failed("incidents.sqlite"))?;
-    let (incidents, generations) = store.load().map_err(failed("incidents.sqlite"))?;
+    let (incidents, mut generations) = store.load().map_err(failed("incidents.sqlite"))?;
+    // If the incidents were lost, their keys are not: a page under an old one would be taken for sent.
+    for key in pages.incidents().map_err(failed("outbox.sqlite"))? {
+        if let Some((base, Ok(told))) = key.rsplit_once('-').map(|(base, told)| (base, told.parse::<u32>())) {
+            let known = generations.entry(base.to_owned()).or_default();
+            *known = told.max(*known);
+        }
+    }
     let units = config.unit.iter().map(|unit| ((unit.target.clone(), unit.service.clone()), unit.unit.clone()));
     let held_ms = i64::try_from(config.regional_page_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
     let mut book = Book::new(&context.site, held_ms, units.collect());

@@ -129,6 +129,7 @@ pub(crate) async fn serve_on(
     let nudge = Arc::new(Notify::new());
     let source = Source {
         clients: clients.clone(),
+        operator_key: context.operator_key.clone(),
         file: folder.join("last-known.json"),
         publish: public::publisher(site.clone()),
         nudge: Arc::clone(&nudge),

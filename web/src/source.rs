@@ -35,6 +35,8 @@ pub type Publish = Box<dyn Fn(&mut Snapshot) + Send + Sync>;
 pub struct Source {
     /// How to ask each watcher, in configured order.
     pub clients: Vec<WatcherClient>,
+    /// What proves to a watcher that the operators' site asks.
+    pub operator_key: String,
     /// Where the last good answers are kept over a restart.
     pub file: PathBuf,
     /// Makes the public site of each snapshot.
@@ -87,7 +89,7 @@ impl Source {
 
     /// Asks every watcher once, all at the same time.
     async fn round(&self, answers: &mut [Answer]) {
-        let heard = join_all(self.clients.iter().map(WatcherClient::ask)).await;
+        let heard = join_all(self.clients.iter().map(|client| client.ask(&self.operator_key))).await;
         let now = Time::now();
         for (answer, heard) in answers.iter_mut().zip(heard) {
             answer.take(heard, now);

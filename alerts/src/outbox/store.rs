@@ -6,10 +6,14 @@ use aggregator::event::{PageRow, PageState, Time};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{LIFETIME_MS, back_off_ms};
+use crate::database;
 use crate::page::Page;
 
 /// How long finished pages are kept, for acknowledgements that come late.
 const KEEP_MS: i64 = 30 * 24 * 3_600_000;
+
+/// How long a peer's receipt waits for this watcher to write the same page. What comes later is about another outage.
+const RECEIPT_MS: i64 = 10 * 60_000;
 
 /// The pages of this watcher.
 pub struct Store {
@@ -37,16 +41,13 @@ pub enum Outcome {
 }
 
 impl Store {
-    /// Opens the outbox at `path` and makes it if it is not there.
+    /// Opens the outbox at `path` and makes it if it is not there. One that is damaged is set aside.
     ///
     /// # Errors
-    /// The file cannot be opened, or is no database.
+    /// The file cannot be opened.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        // Every commit is on the disk before it returns: the promise of the outbox.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(
+        let connection = database::open(
+            path,
             "CREATE TABLE IF NOT EXISTS pages (
                 page_id TEXT PRIMARY KEY,
                 incident TEXT NOT NULL,
@@ -77,6 +78,7 @@ impl Store {
         let transaction = self.connection.transaction()?;
         transaction
             .execute("DELETE FROM pages WHERE next_at IS NULL AND created < ?1", [now.plus_millis(-KEEP_MS).0])?;
+        forget_receipts(&transaction, now)?;
         let mut rows = Vec::new();
         for page in pages {
             let document =
@@ -108,23 +110,30 @@ impl Store {
         Ok(rows)
     }
 
-    /// The pages whose time has come, oldest first.
+    /// The pages whose time has come, oldest first. A row that cannot be read has failed, and holds no other back.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn due(&self, now: Time, limit: usize) -> rusqlite::Result<Vec<Page>> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT document FROM pages WHERE next_at <= ?1 ORDER BY created, page_id LIMIT ?2")?;
+        let mut statement = self.connection.prepare_cached(
+            "SELECT rowid, document FROM pages WHERE next_at <= ?1 ORDER BY created, page_id LIMIT ?2",
+        )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let documents = statement.query_map(params![now.0, limit], |row| row.get::<_, String>(0))?;
-        documents
-            .map(|document| {
-                serde_json::from_str(&document?).map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
-                })
-            })
-            .collect()
+        let mut rows = statement.query(params![now.0, limit])?;
+        let (mut pages, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some(row) = rows.next()? {
+            let document = row.get_ref(1)?.as_str().map_err(|error| error.to_string());
+            match document.and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string())) {
+                Ok(page) => pages.push(page),
+                Err(error) => unreadable.push((row.get::<_, i64>(0)?, error)),
+            }
+        }
+        for (row, error) in unreadable {
+            tracing::error!(row, error, "a page in the outbox cannot be read and is not sent; the others are");
+            let failed = "UPDATE pages SET state = 'failed', receipt = ?2, next_at = NULL WHERE rowid = ?1";
+            self.connection.execute(failed, params![row, ["it cannot be read: ", &error].concat()])?;
+        }
+        Ok(pages)
     }
 
     /// When the next page is due.
@@ -173,8 +182,9 @@ impl Store {
     /// # Errors
     /// The disk did not take it: the page will be sent as well.
     pub fn received_elsewhere(&mut self, page_id: &str, receipt: &str, now: Time) -> rusqlite::Result<Option<PageRow>> {
+        forget_receipts(&self.connection, now)?;
         self.connection.execute(
-            "INSERT OR IGNORE INTO receipts (page_id, receipt, at) VALUES (?1, ?2, ?3)",
+            "INSERT OR REPLACE INTO receipts (page_id, receipt, at) VALUES (?1, ?2, ?3)",
             params![page_id, receipt, now.0],
         )?;
         set(&self.connection, page_id, PageState::Delivered, receipt, None, now)
@@ -191,6 +201,15 @@ impl Store {
         statement.query_map([incident, person], |row| page_row(row, now))?.collect()
     }
 
+    /// The incidents of which people were told: their keys are never used again.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn incidents(&self) -> rusqlite::Result<Vec<String>> {
+        let mut statement = self.connection.prepare("SELECT DISTINCT incident FROM pages WHERE next_at IS NULL")?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    }
+
     /// Whom a page was for.
     ///
     /// # Errors
@@ -200,6 +219,13 @@ impl Store {
         let addressee = |row: &Row<'_>| Ok(Addressee { incident: row.get(0)?, person: row.get(1)? });
         self.connection.query_row(sql, [page_id], addressee).optional()
     }
+}
+
+/// Drops the receipts that are too old to be about a page of now, and those of a clock that was ahead.
+fn forget_receipts(connection: &Connection, now: Time) -> rusqlite::Result<()> {
+    let (from, to) = (now.plus_millis(-RECEIPT_MS), now.plus_millis(RECEIPT_MS));
+    connection.execute("DELETE FROM receipts WHERE at NOT BETWEEN ?1 AND ?2", [from.0, to.0])?;
+    Ok(())
 }
 
 /// Sets the state of a page that is not finished.

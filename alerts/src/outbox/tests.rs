@@ -120,6 +120,42 @@ fn a_page_that_nobody_takes_is_given_up_when_its_news_is_old() {
 }
 
 #[test]
+fn an_old_receipt_suppresses_no_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("outbox.sqlite")).unwrap();
+    let ada = page("Ada");
+    store.received_elsewhere(&ada.page_id, "200 (told by us-east)", BEGIN).unwrap();
+    let later = BEGIN.plus_millis(11 * 60_000);
+    store.append(std::slice::from_ref(&ada), later, later).unwrap();
+    assert_eq!(store.due(later, 10).unwrap(), [ada]);
+}
+
+#[test]
+fn a_damaged_outbox_is_set_aside_and_pages_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.sqlite");
+    std::fs::write(&path, vec![0x5a; 8_192]).unwrap();
+    let mut store = Store::open(&path).unwrap();
+    assert_eq!(std::fs::read(folder.path().join("outbox.sqlite.damaged-1")).unwrap(), vec![0x5a; 8_192]);
+    assert_eq!(store.append(&[page("Ada")], BEGIN, BEGIN).unwrap().len(), 1);
+}
+
+#[test]
+fn a_page_that_cannot_be_read_holds_no_other_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outbox.sqlite");
+    let mut store = Store::open(&path).unwrap();
+    let [ada, bjarne, cecilie] = ["Ada", "Bjarne", "Cecilie"].map(page);
+    store.append(&[ada.clone(), bjarne.clone(), cecilie.clone()], BEGIN, BEGIN).unwrap();
+    let damage = rusqlite::Connection::open(&path).unwrap();
+    damage.execute("UPDATE pages SET document = '{\"page' WHERE page_id = ?1", [&ada.page_id]).unwrap();
+    damage.execute("UPDATE pages SET document = x'ff' WHERE page_id = ?1", [&bjarne.page_id]).unwrap();
+    assert_eq!(store.due(BEGIN, 10).unwrap(), std::slice::from_ref(&cecilie));
+    store.finish(&cecilie.page_id, &Outcome::Delivered("200".to_owned()), BEGIN).unwrap();
+    assert_eq!(store.next_at().unwrap(), None, "what cannot be read is not tried again");
+}
+
+#[test]
 fn the_pauses_between_attempts_grow_to_a_minute() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("outbox.sqlite")).unwrap();

@@ -76,6 +76,15 @@ impl Handle {
         wait.await.unwrap_or(Answered::Unknown)
     }
 
+    /// Whether the request shows the operators' key.
+    fn operator(&self, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
+        let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let own = self.0.operator_key.as_bytes();
+        let fits = |key: &str| constant_time::verify_slices_are_equal(key.as_bytes(), own).is_ok();
+        let refusal = (StatusCode::UNAUTHORIZED, "the operators' key is needed (alerts.operator_key_file)");
+        if shown.is_some_and(fits) { Ok(()) } else { Err(refusal) }
+    }
+
     fn open<T: serde::de::DeserializeOwned>(
         &self,
         signed: &Signed,
@@ -86,7 +95,10 @@ impl Handle {
     }
 }
 
-async fn incidents(State(handle): State<Handle>) -> Response {
+async fn incidents(State(handle): State<Handle>, headers: HeaderMap) -> Response {
+    if let Err(refusal) = handle.operator(&headers) {
+        return refusal.into_response();
+    }
     Json(handle.incidents().as_ref()).into_response()
 }
 
@@ -102,11 +114,8 @@ async fn acknowledge(
     headers: HeaderMap,
     Json(body): Json<Person>,
 ) -> Response {
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let fits =
-        |key: &str| constant_time::verify_slices_are_equal(key.as_bytes(), handle.0.operator_key.as_bytes()).is_ok();
-    if !shown.is_some_and(fits) {
-        return (StatusCode::UNAUTHORIZED, "the operators' key is needed (alerts.operator_key_file)").into_response();
+    if let Err(refusal) = handle.operator(&headers) {
+        return refusal.into_response();
     }
     let person: String = body.person.chars().filter(|c| !c.is_control()).take(MAX_PERSON).collect();
     if person.trim().is_empty() {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
+use crate::database;
 use crate::incident::Incident;
 
 /// Incidents that are kept; the oldest go first. The generations stay.
@@ -17,10 +18,8 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(
+        let connection = database::open(
+            path,
             "CREATE TABLE IF NOT EXISTS incidents (
                 incident TEXT PRIMARY KEY, opened_at INTEGER NOT NULL, document TEXT NOT NULL
              );

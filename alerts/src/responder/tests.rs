@@ -162,7 +162,7 @@ async fn a_person_acknowledges_by_the_pages_link_and_every_watcher_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_dashboard_acknowledges_with_its_key_only() {
+async fn the_dashboard_reads_and_acknowledges_with_its_key_only() {
     let world = World::start(&["us-east"]).await;
     world.tell("us-east", down()).await;
     eventually("an incident", || !world.incidents("us-east").is_empty()).await;
@@ -174,15 +174,10 @@ async fn the_dashboard_acknowledges_with_its_key_only() {
     };
     assert_eq!(post("guess").await, 401);
     assert_eq!(post("operator-key").await, 204);
-    let served: Vec<crate::view::IncidentView> = world
-        .http
-        .get(format!("{}/api/v1/incidents", world.url("us-east")))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let ask = || world.http.get(format!("{}/api/v1/incidents", world.url("us-east")));
+    assert_eq!(ask().send().await.unwrap().status(), 401, "the evidence is for operators only");
+    let served = ask().bearer_auth("operator-key").send().await.unwrap();
+    let served: Vec<crate::view::IncidentView> = served.json().await.unwrap();
     assert_eq!(served[0].acknowledged_by.as_deref(), Some("Ada"));
 }
 
@@ -260,6 +255,21 @@ async fn a_node_that_cannot_be_reached_is_no_restart_that_failed() {
     .await;
     let pages = world.hooks.pages("ada");
     assert!(!pages.iter().any(|page| page.data.headline.ends_with("people are needed")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_outage_is_paged_though_the_incidents_were_damaged() {
+    let mut world = World::start(&["us-east"]).await;
+    let opened = |world: &World| world.hooks.pages("ada").iter().filter(|page| page.kind == Kind::Opened).count();
+    world.tell("us-east", down()).await;
+    eventually("a page", || opened(&world) == 1).await;
+    world.tell("us-east", up()).await;
+    eventually("the notice", || world.hooks.pages("ada").iter().any(|page| page.kind == Kind::Resolved)).await;
+    let damage = |folder: &std::path::Path| std::fs::write(folder.join("incidents.sqlite"), [0x5a; 8_192]).unwrap();
+    world.restart_after("us-east", damage).await;
+    world.tell("us-east", down()).await;
+    eventually("a page of the second outage", || opened(&world) == 2).await;
+    assert_eq!(world.hooks.doubles(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

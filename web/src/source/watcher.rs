@@ -124,13 +124,13 @@ impl WatcherClient {
         Answer { name: self.name.clone(), title: self.title.clone(), last: None, failure: None }
     }
 
-    /// Asks for status and incidents.
+    /// Asks for status and incidents; for these it has to show the operators' key.
     ///
     /// # Errors
     /// See [`AskError`].
-    pub async fn ask(&self) -> Result<(Status, Vec<IncidentView>), AskError> {
+    pub async fn ask(&self, operator_key: &str) -> Result<(Status, Vec<IncidentView>), AskError> {
         let (status, incidents) =
-            tokio::join!(self.get::<Status>("status"), self.get::<Vec<IncidentView>>("incidents"));
+            tokio::join!(self.get::<Status>("status", ""), self.get::<Vec<IncidentView>>("incidents", operator_key));
         let mut incidents = incidents?;
         incidents.truncate(MAX_INCIDENTS);
         Ok((status?, incidents))
@@ -152,8 +152,13 @@ impl WatcherClient {
         if answer.status().is_success() { Ok(()) } else { Err(AskError::Refused(answer.status())) }
     }
 
-    async fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T, AskError> {
-        let answer = self.http.get(self.at(&[what])).timeout(ANSWER_TIMEOUT).send().await?;
+    /// Asks for `what`; an empty key is not shown.
+    async fn get<T: DeserializeOwned>(&self, what: &str, key: &str) -> Result<T, AskError> {
+        let mut question = self.http.get(self.at(&[what])).timeout(ANSWER_TIMEOUT);
+        if !key.is_empty() {
+            question = question.bearer_auth(key);
+        }
+        let answer = question.send().await?;
         if !answer.status().is_success() {
             return Err(AskError::Refused(answer.status()));
         }

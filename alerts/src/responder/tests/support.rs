@@ -281,9 +281,15 @@ impl World {
 
     /// Ends a watcher's responder and starts it on the same folder.
     pub(super) async fn restart(&mut self, name: &'static str) {
+        self.restart_after(name, |_| ()).await;
+    }
+
+    /// The same, with something done to its folder in between.
+    pub(super) async fn restart_after(&mut self, name: &'static str, between: impl FnOnce(&std::path::Path)) {
         let running = self.running.remove(name).unwrap();
         running.shutdown.cancel();
         running.task.await.unwrap();
+        between(&self.folder.path().join("data").join(name));
         let server = self.servers.remove(name).unwrap();
         server.abort();
         let _ = server.await;
