@@ -33,6 +33,8 @@ const EVIDENCE_FRESH_MS: u64 = 120_000;
 const EVIDENCE_SKEW_MS: i64 = 5_000;
 /// A node is not asked for the same service again within this time.
 const EVIDENCE_PAUSE_MS: u64 = 30_000;
+/// The same after a request that failed: without evidence nothing is restarted.
+const EVIDENCE_RETRY_MS: u64 = 5_000;
 
 /// A (target, service).
 type Service = (String, String);
@@ -265,7 +267,10 @@ impl Task {
     /// Starts to ask the node about a service, unless that was done a moment ago.
     fn ask_evidence(&mut self, service: &Service, now: Time) {
         let Some(unit) = self.shared.config.unit_of(&service.0, &service.1).map(str::to_owned) else { return };
-        let recent = |kept: &Kept| now.millis_since(kept.asked_at) < EVIDENCE_PAUSE_MS;
+        let recent = |kept: &Kept| {
+            let pause = if matches!(kept.result, Some(Err(_))) { EVIDENCE_RETRY_MS } else { EVIDENCE_PAUSE_MS };
+            now.millis_since(kept.asked_at) < pause
+        };
         if self.evidence.get(service).is_some_and(recent) {
             return;
         }
