@@ -70,7 +70,10 @@ async fn fits(browser: &WebDriver, what: &str) {
 async fn log_in(browser: &WebDriver, user_field: &str, user: &str, password: &str) -> WebDriverResult<()> {
     browser.find(By::Name(user_field)).await?.send_keys(user).await?;
     browser.find(By::Name("password")).await?.send_keys(password).await?;
-    browser.find(By::Css("form [type=submit], form button")).await?.click().await
+    browser.find(By::Css("form [type=submit], form button")).await?.click().await?;
+    // The click returns before the answer is there.
+    let logged_in = browser.query(By::Css("form[action='/logout']"));
+    logged_in.wait(Duration::from_secs(60), Duration::from_millis(100)).first().await.map(drop)
 }
 
 async fn look_at_everything(browser: &WebDriver, suite: &Suite) -> WebDriverResult<()> {
