@@ -34,7 +34,7 @@ use crate::view::IncidentView;
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const NAMES: [&str; 3] = ["us-east", "no-oslo", "au-sydney"];
 
-/// Waits until `condition` holds; fails the test when it does not within half a minute.
+/// Waits until `condition` holds; fails the test when it does not within two minutes.
 pub(super) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
@@ -305,9 +305,13 @@ impl World {
         self.node.1.take().unwrap().await.unwrap().unwrap();
     }
 
-    pub(super) fn stop_the_process(&self) {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+    /// Hangs the process, and waits until it does: a signal is taken only when the process is scheduled next.
+    pub(super) async fn stop_the_process(&self) {
+        let id = self.process.id();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        let stat = format!("/proc/{id}/stat");
+        eventually("the process to hang", || std::fs::read_to_string(&stat).unwrap().contains(") T ")).await;
     }
 
     pub(super) async fn tell(&self, watcher: &str, judgement: Judgement) {
