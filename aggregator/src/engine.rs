@@ -2,7 +2,7 @@
 //!
 //! The rest of the suite knows only a URL: the embedded engine, a server and a cluster look alike. The
 //! parts: [`fetch`] gets the library, `ffi` speaks to it, `sandbox` bounds it, `server_config` sets it up,
-//! `session` makes a session of a request, `pool` runs it, `http` is the face.
+//! `torn` mends what its death cut in two, `session` makes a session of a request, `pool` runs it, `http` is the face.
 
 mod answer_format;
 mod compression;
@@ -15,6 +15,7 @@ mod sandbox;
 mod server_config;
 mod session;
 mod statement;
+mod torn;
 
 use std::fs::File;
 use std::io;
@@ -129,6 +130,7 @@ fn start(config: &EngineConfig, stop: &CancellationToken) -> Result<(), EngineEr
     // Held until the process ends.
     let _lock = lock(data_dir)?;
     server_config::write(data_dir).map_err(unwritable)?;
+    torn::mend(data_dir).map_err(unwritable)?;
     let listener = TcpListener::bind(config.listen)
         .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
         .map_err(|source| EngineError::Listen { listen: config.listen, source })?;
