@@ -2,9 +2,11 @@
 //!
 //! The key is hash(site, target, symptom chain) and a generation, never the diagnosed cause or a clock: watchers
 //! disagree on both. The symptom chain is the service that failed first. One incident per root cause: a composite
-//! service (the round trip) that fails while a part of it is down joins that part's incident.
+//! service (the round trip) that fails while a part of it is down joins that part's incident, and opens one of its own
+//! when it does not recover with it.
 
 mod book;
+mod left;
 
 use std::collections::BTreeSet;
 

@@ -6,6 +6,7 @@ use aggregator::event::Time;
 use probes::judgement::Change;
 use probes::observation::Observation;
 
+use super::left::Left;
 use super::{Incident, Mending, Paging, is_composite};
 use crate::diagnose::{Action, Confidence, Diagnosis, Scope};
 use crate::view::IncidentState;
@@ -53,6 +54,7 @@ pub struct Book {
     open: BTreeMap<String, Incident>,
     closed: VecDeque<Incident>,
     generations: BTreeMap<String, u32>,
+    left: Left,
 }
 
 impl Book {
@@ -142,6 +144,7 @@ impl Book {
     /// A verdict has changed.
     pub fn change(&mut self, change: &Change) -> Step {
         use aggregator::event::VerdictState::{Degraded, Down, Maintenance, Regional, Unknown, Up};
+        self.left.change(change);
         match change.to {
             Down => self.fails(change, Scope::AllRegions),
             Regional => self.regional(change),
@@ -149,6 +152,12 @@ impl Book {
             // No data is not an end of an outage, and announced work is not one of ours to end.
             Unknown | Maintenance => Step::Nothing,
         }
+    }
+
+    /// What is still down some minutes after the incident that explained it has ended: an incident of its own.
+    pub fn overdue(&mut self, now: Time) -> Vec<Step> {
+        let due = self.left.due(now);
+        due.iter().map(|change| self.fails(change, Scope::AllRegions)).collect()
     }
 
     /// A service fails from here, and nobody else can be asked.
@@ -267,7 +276,11 @@ impl Book {
         }
         let still: Vec<String> = incident.failing.iter().cloned().collect();
         if !still.is_empty() {
-            incident.note(change.at, format!("{} will be looked at again by its next audit", still.join(", ")));
+            incident
+                .note(change.at, format!("{} is still down; if it stays so, it is another incident", still.join(", ")));
+        }
+        for service in &still {
+            self.left.leave(&change.target, service, change.at);
         }
         let Some(incident) = self.open.remove(&key) else { return Step::Nothing };
         self.resolve(incident, change);

@@ -99,9 +99,38 @@ fn the_round_trip_joins_the_incident_of_the_service_that_breaks_it() {
     let key = key_of(book.change(&change("imap", VerdictState::Down, 100)));
     assert_eq!(book.change(&change("round_trip", VerdictState::Down, 130)), Step::Noted(key.clone()));
     assert_eq!(book.open().count(), 1);
-    // The round trip looks again only with its next audit: the incident does not wait for it.
+    // The round trip is looked at again a little later: the incident does not wait for it.
     assert_eq!(book.change(&change("imap", VerdictState::Up, 200)), Step::Resolved(key));
-    assert_eq!(book.change(&change("round_trip", VerdictState::Up, 900)), Step::Nothing);
+    assert_eq!(book.change(&change("round_trip", VerdictState::Up, 240)), Step::Nothing);
+    assert_eq!(book.overdue(Time::from_seconds(9_000)), []);
+}
+
+#[test]
+fn a_round_trip_that_does_not_recover_with_its_part_is_an_incident_of_its_own() {
+    let mut book = book();
+    let first = key_of(book.change(&change("imap", VerdictState::Down, 100)));
+    book.change(&change("round_trip", VerdictState::Down, 130));
+    assert_eq!(book.overdue(Time::from_seconds(9_000)), [], "the incident of its part explains it");
+    assert_eq!(book.change(&change("imap", VerdictState::Up, 9_000)), Step::Resolved(first));
+    assert_eq!(book.overdue(Time::from_seconds(9_179)), [], "it may need some looks");
+    let [Step::Opened(key)] = &book.overdue(Time::from_seconds(9_180))[..] else { panic!("nobody is told") };
+    let incident = book.get(key).unwrap();
+    assert_eq!((incident.service.as_str(), incident.opened_at), ("round_trip", Time::from_seconds(125)));
+    assert_eq!(incident.paging, Paging::Paged);
+    assert_eq!(book.overdue(Time::from_seconds(9_999)), [], "once");
+    let key = key.clone();
+    assert_eq!(book.change(&change("round_trip", VerdictState::Up, 10_000)), Step::Resolved(key));
+}
+
+#[test]
+fn a_round_trip_that_is_left_joins_the_next_incident_of_its_target() {
+    let mut book = book();
+    book.change(&change("imap", VerdictState::Down, 100));
+    book.change(&change("round_trip", VerdictState::Down, 130));
+    book.change(&change("imap", VerdictState::Up, 200));
+    let second = key_of(book.change(&change("mx", VerdictState::Down, 300)));
+    assert_eq!(book.overdue(Time::from_seconds(400)), [Step::Noted(second.clone())]);
+    assert!(book.get(&second).unwrap().failing.contains("round_trip"));
 }
 
 #[test]

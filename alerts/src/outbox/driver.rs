@@ -1,6 +1,6 @@
 //! The task that owns the outbox: takes pages in, sends what is due, keeps what came of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
@@ -14,7 +14,9 @@ use crate::channel::{Channels, DEADLINE, NotSent};
 use crate::page::Page;
 
 /// Attempts that run at the same time; further pages wait until one ends.
-const MAX_IN_FLIGHT: usize = 32;
+const MAX_IN_FLIGHT: usize = 256;
+/// Attempts of one way (a person and a channel) that run at the same time: a dead one leaves room for the others.
+const MAX_PER_WAY: usize = 4;
 /// Commands that may wait; the senders of further ones wait.
 const COMMANDS: usize = 64;
 /// If this process dies during an attempt, the page is sent again after this time.
@@ -90,14 +92,22 @@ pub struct Parts {
 /// Starts the task. It ends with `shutdown`; what is not sent then is sent after the next start.
 pub fn start(parts: Parts, shutdown: CancellationToken) -> (Outbox, JoinHandle<()>) {
     let (sender, commands) = mpsc::channel(COMMANDS);
-    let task = Task { parts, in_flight: JoinSet::new(), busy: BTreeSet::new() };
+    let task = Task { parts, in_flight: JoinSet::new(), busy: BTreeMap::new() };
     (Outbox(sender), tokio::spawn(task.run(commands, shutdown)))
 }
 
 struct Task {
     parts: Parts,
     in_flight: JoinSet<(String, Outcome)>,
-    busy: BTreeSet<String>,
+    /// The pages in flight, and the way that each takes.
+    busy: BTreeMap<String, Way>,
+}
+
+/// A person and a channel.
+type Way = (String, String);
+
+fn way(page: &Page) -> Way {
+    (page.person.clone(), page.channel.clone())
 }
 
 impl Task {
@@ -168,7 +178,15 @@ impl Task {
             }
         };
         let mut broken = false;
-        for page in due.into_iter().filter(|page| !self.busy.contains(&page.page_id)).collect::<Vec<_>>() {
+        let mut full = false;
+        for page in due {
+            if self.busy.contains_key(&page.page_id) {
+                continue;
+            }
+            if self.busy.values().filter(|other| **other == way(&page)).count() >= MAX_PER_WAY {
+                full = true;
+                continue;
+            }
             let row = self.parts.store.attempt(&page.page_id, now, now.plus_millis(ORPHANED_MS));
             broken |= row.is_err();
             self.emit(row.map(Vec::from_iter));
@@ -180,7 +198,9 @@ impl Task {
         if self.in_flight.len() >= MAX_IN_FLIGHT {
             return IDLE;
         }
-        match self.parts.store.next_at() {
+        // What waits for a way that is full waits for the end of an attempt, which wakes this task.
+        let next = if full { self.parts.store.next_after(now) } else { self.parts.store.next_at() };
+        match next {
             Ok(Some(at)) => Duration::from_millis(at.millis_since(now).max(1)).min(IDLE),
             Ok(None) => IDLE,
             Err(_) => BROKEN,
@@ -188,8 +208,8 @@ impl Task {
     }
 
     fn spawn_attempts(&mut self, page: Page, attempts: u32) {
-        self.busy.insert(page.page_id.clone());
-        let channel = self.parts.channels.get(&(page.person.clone(), page.channel.clone())).cloned();
+        self.busy.insert(page.page_id.clone(), way(&page));
+        let channel = self.parts.channels.get(&way(&page)).cloned();
         self.in_flight.spawn(async move {
             let Some(channel) = channel else {
                 return (page.page_id, Outcome::Failed("this channel is no longer configured".to_owned()));

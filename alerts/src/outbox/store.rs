@@ -110,13 +110,17 @@ impl Store {
         Ok(rows)
     }
 
-    /// The pages whose time has come, oldest first. A row that cannot be read has failed, and holds no other back.
+    /// The pages whose time has come: first the oldest of every way (a person and a channel), then the second of every
+    /// way, so that a way that takes nothing holds no other back. A row that cannot be read has failed, and holds none
+    /// back either.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn due(&self, now: Time, limit: usize) -> rusqlite::Result<Vec<Page>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT rowid, document FROM pages WHERE next_at <= ?1 ORDER BY created, page_id LIMIT ?2",
+            "SELECT rowid, document FROM pages WHERE next_at <= ?1
+             ORDER BY row_number() OVER (PARTITION BY person, channel ORDER BY created, page_id), created, page_id
+             LIMIT ?2",
         )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut rows = statement.query(params![now.0, limit])?;
@@ -141,9 +145,16 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub fn next_at(&self) -> rusqlite::Result<Option<Time>> {
-        let next =
-            self.connection.query_row("SELECT min(next_at) FROM pages", [], |row| row.get::<_, Option<i64>>(0))?;
-        Ok(next.map(Time))
+        self.next_after(Time(i64::MIN))
+    }
+
+    /// The same of those whose time comes after `now`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn next_after(&self, now: Time) -> rusqlite::Result<Option<Time>> {
+        let sql = "SELECT min(next_at) FROM pages WHERE next_at > ?1";
+        Ok(self.connection.query_row(sql, [now.0], |row| row.get::<_, Option<i64>>(0))?.map(Time))
     }
 
     /// Marks an attempt before it is made. `retry_at` is when it is made again if this process dies meanwhile.

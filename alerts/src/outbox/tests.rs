@@ -156,6 +156,64 @@ fn a_page_that_cannot_be_read_holds_no_other_back() {
 }
 
 #[test]
+fn every_ways_oldest_page_comes_before_the_second_of_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("outbox.sqlite")).unwrap();
+    let numbered = |person: &str, number: i64| {
+        let mut page = page(person);
+        page.page_id = format!("{person}-{number:03}");
+        page
+    };
+    let dead: Vec<Page> = (0..400).map(|number| numbered("Ada", number)).collect();
+    store.append(&dead, BEGIN, BEGIN).unwrap();
+    let later = BEGIN.plus_millis(1_000);
+    store.append(&[numbered("Bjarne", 0)], later, later).unwrap();
+    let due = store.due(later, 3).unwrap();
+    let due: Vec<&str> = due.iter().map(|page| page.page_id.as_str()).collect();
+    assert_eq!(due, ["Ada-000", "Bjarne-000", "Ada-001"]);
+}
+
+/// A provider that takes a connection and never answers.
+struct Silent(Mutex<usize>);
+
+impl Channel for Silent {
+    fn send<'a>(&'a self, _page: &'a Page, _now: Time) -> BoxFuture<'a, Result<Receipt, NotSent>> {
+        *self.0.lock().unwrap() += 1;
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn a_way_that_takes_nothing_leaves_room_for_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let silent = Arc::new(Silent(Mutex::new(0)));
+    let provider = Arc::new(Provider { refusals: 0, attempts: Mutex::default() });
+    let (emitter, _events) = Emitter::channel();
+    let (sender, mut delivered) = mpsc::channel(16);
+    let (dead, alive): (Arc<dyn Channel>, Arc<dyn Channel>) = (silent.clone(), provider.clone());
+    let parts = Parts {
+        store: Store::open(&folder.path().join("outbox.sqlite")).unwrap(),
+        channels: Channels::from([
+            (("Ada".to_owned(), "webhook".to_owned()), dead),
+            (("Bjarne".to_owned(), "webhook".to_owned()), alive),
+        ]),
+        stagger_ms: 0,
+        delivered: sender,
+        emitter,
+    };
+    let (outbox, _task) = start(parts, CancellationToken::new());
+    let pages = (0..1_000).map(|number| {
+        let mut page = page("Ada");
+        page.page_id = format!("dead-{number}");
+        page
+    });
+    outbox.append(pages.collect()).await;
+    outbox.append(vec![page("Bjarne")]).await;
+    assert_eq!(delivered.recv().await.unwrap().page_id, page("Bjarne").page_id);
+    assert!(*silent.0.lock().unwrap() <= 4, "a dead way has its own bound");
+}
+
+#[test]
 fn the_pauses_between_attempts_grow_to_a_minute() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("outbox.sqlite")).unwrap();

@@ -370,7 +370,7 @@ impl Task {
         Answered::Done
     }
 
-    /// Pages what was held for long enough, asks again for evidence that is missing, and for restarts that were
+    /// Pages what was held for long enough and what did not recover with its cause, asks again for evidence that is missing, and for restarts that were
     /// refused for now.
     async fn tick(&mut self) {
         let now = Time::now();
@@ -383,6 +383,9 @@ impl Task {
             self.page(&key, "worse", now).await;
             self.keep(&key, now);
             self.consider_restart(&key, now);
+        }
+        for step in self.book.overdue(now) {
+            self.stepped(step, now).await;
         }
         let again: Vec<String> =
             self.reconsider.iter().filter(|(_, at)| **at <= now).map(|(key, _)| key.clone()).collect();
