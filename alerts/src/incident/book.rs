@@ -355,7 +355,10 @@ impl Book {
             timeline: Vec::new(),
             revision: 0,
         };
-        incident.note(change.at, format!("opened: {} fails, seen by {}", change.title, change.voters.join(", ")));
+        // While only one region fails, the voters are those to whom it is up.
+        let regions = incident.regions();
+        let seen_by = if regions.is_empty() { &change.voters } else { &regions };
+        incident.note(change.at, format!("opened: {} fails, seen by {}", change.title, seen_by.join(", ")));
         incident.diagnose();
         incident
     }

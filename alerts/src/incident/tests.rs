@@ -149,6 +149,7 @@ fn a_regional_failure_is_held_and_paged_at_once_when_it_spreads() {
     let incident = book.get(&key).unwrap();
     assert_eq!(incident.paging, Paging::Held(Time::from_seconds(220)));
     assert_eq!(incident.diagnosis.cause, "path_from_one_region");
+    assert_eq!(incident.timeline[0].text, "opened: IMAP fails, seen by us-east");
     assert_eq!(book.change(&change("imap", VerdictState::Down, 110)), Step::Worsened(key.clone()));
     let incident = book.get(&key).unwrap();
     assert_eq!((incident.paging, incident.scope), (Paging::Paged, Scope::AllRegions));
