@@ -33,11 +33,10 @@ pub use session::{Limits, Role};
 
 use ffi::Library;
 use http::Face;
-use pool::Pool;
+use pool::{Pool, Threads};
 
-/// Threads that run reads, and threads that run inserts and changes.
-const READERS: usize = 4;
-const WRITERS: usize = 2;
+/// The threads inside the engine.
+const THREADS: Threads = Threads { reads: 3, asks: 3, writes: 2 };
 /// How long the threads may take to end by themselves once nobody waits for their answers.
 const KILL_AFTER: Duration = Duration::from_millis(100);
 /// How long the engine may take to stop after its last connection is closed.
@@ -199,7 +198,7 @@ async fn serve(
     stop: &CancellationToken,
 ) -> Result<Drained, EngineError> {
     let stopping = stopping(stop)?;
-    let (pool, mut ended) = Pool::start(library, path, READERS, WRITERS)?;
+    let (pool, mut ended) = Pool::start(library, path, THREADS)?;
     let face = Face::new(pool, config.users.clone(), config.limits, bounded);
     // Without this the end of an answer waits for the client's delayed acknowledgement.
     let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|connection| {

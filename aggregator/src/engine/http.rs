@@ -14,18 +14,20 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::exception::{Exception, code};
 use super::pool::{Job, Pool, Task};
-use super::session::{Limits, Role, SessionRequest};
-use super::statement::Statement;
+use super::session::{self, Limits, Role, SessionRequest};
+use super::statement::{self, Statement};
 use answer::Refusal;
 pub use auth::EngineUser;
-use request::{Asked, Text};
+use request::{Asked, Room, Text};
 
 /// The longest body, in plain form.
 pub const MAX_BODY_BYTES: usize = 256 << 20;
+/// The same of a read-only user, who sends only statements and parameters.
+const MAX_READ_BYTES: usize = 1 << 20;
 /// All bodies that are in memory at once. Past it: code 202, and the client tries again.
 const MAX_BODIES_KIB: usize = 512 << 10;
 /// The longest answer that is made whole before it is sent: formats that cannot come in pieces.
@@ -42,14 +44,14 @@ pub struct Face {
     limits: Limits,
     /// Whether the kernel bounds the engine's files; without it nobody gets in as a read-only user.
     bounded: bool,
-    bodies: Arc<Semaphore>,
+    bodies: Room,
     queries: AtomicU64,
 }
 
 impl Face {
     /// The face of `pool` for `users`.
     pub fn new(pool: Pool, users: Vec<EngineUser>, limits: Limits, bounded: bool) -> Self {
-        let bodies = Arc::new(Semaphore::new(MAX_BODIES_KIB));
+        let bodies = Room::new(MAX_BODIES_KIB);
         Self { pool, users, limits, bounded, bodies, queries: AtomicU64::new(0) }
     }
 
@@ -69,14 +71,24 @@ impl Face {
                  newer), or a ClickHouse server by [clickhouse] url",
             )));
         }
-        let (body, permit) = asked.read_body(&head, body, &self.bodies).await?;
-        let (task, format) = task(Text::new(std::mem::take(&mut asked.query), body), &asked.default_format)?;
+        let most = if role == Role::ReadOnly { MAX_READ_BYTES } else { MAX_BODY_BYTES };
+        let (body, permit) = asked.read_body(&head, body, most, &self.bodies).await?;
+        let (mut task, format) = task(Text::new(std::mem::take(&mut asked.query), body), &asked.default_format)?;
         if role == Role::ReadOnly && matches!(task, Task::Insert { .. }) {
             return Err(Refusal::from(Exception::new(
                 code::READONLY,
                 "READONLY",
                 "Cannot insert into a table in readonly mode: this user may only read",
             )));
+        }
+        if role == Role::ReadOnly {
+            session::check_format(&format)?;
+            // What does not begin as a read may be one (`FROM t SELECT a`); if it is none, the engine refuses it. It
+            // never takes the threads of the inserts.
+            if let Task::Change { sql, format } = task {
+                statement::named_format(&sql).map_or(Ok(()), |format| session::check_format(&format))?;
+                task = Task::Read { sql, format, stream: false };
+            }
         }
         let mut session = self.session(role, &mut asked, &task, safe_method);
         let query_id = asked.query_id.unwrap_or_else(|| session.query_id.clone());

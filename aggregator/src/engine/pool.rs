@@ -1,4 +1,5 @@
-//! Threads that run statements: inserts and changes apart from reads, so that neither waits for the other.
+//! Threads that run statements: inserts and changes, the suite's own reads, and those of read-only users apart from each
+//! other, so that none waits for another kind.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,6 +93,8 @@ struct Kill {
 /// The threads and their queues. They end when this is dropped and the queues are empty.
 pub struct Pool {
     reads: SyncSender<Job>,
+    /// The reads of read-only users, so that theirs hold up nobody else's.
+    asks: SyncSender<Job>,
     writes: SyncSender<Job>,
     kills: SyncSender<Kill>,
 }
@@ -114,6 +117,17 @@ impl Drop for Watch {
     }
 }
 
+/// How many threads there are of each kind.
+#[derive(Debug, Clone, Copy)]
+pub struct Threads {
+    /// For reads of the suite itself.
+    pub reads: usize,
+    /// For reads of read-only users.
+    pub asks: usize,
+    /// For inserts and changes.
+    pub writes: usize,
+}
+
 /// How the threads reach the engine.
 #[derive(Clone)]
 struct Worker {
@@ -129,12 +143,7 @@ impl Pool {
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn start(
-        library: &Arc<Library>,
-        path: &str,
-        readers: usize,
-        writers: usize,
-    ) -> std::io::Result<(Self, mpsc::Receiver<()>)> {
+    pub fn start(library: &Arc<Library>, path: &str, threads: Threads) -> std::io::Result<(Self, mpsc::Receiver<()>)> {
         let (alive, ended) = mpsc::channel(1);
         let worker =
             Worker { library: Arc::clone(library), path: path.into(), runtime: Handle::current(), _alive: alive };
@@ -146,8 +155,9 @@ impl Pool {
             }
         })?;
         let pool = Self {
-            reads: worker.spawn("engine-read", readers)?,
-            writes: worker.spawn("engine-write", writers)?,
+            reads: worker.spawn("engine-read", threads.reads)?,
+            asks: worker.spawn("engine-ask", threads.asks)?,
+            writes: worker.spawn("engine-write", threads.writes)?,
             kills,
         };
         Ok((pool, ended))
@@ -164,7 +174,12 @@ impl Pool {
             done: Arc::clone(&job.done),
             kills: self.kills.clone(),
         });
-        match if read { &self.reads } else { &self.writes }.try_send(job) {
+        let queue = match (read, job.session.role) {
+            (false, _) => &self.writes,
+            (true, Role::Full) => &self.reads,
+            (true, Role::ReadOnly) => &self.asks,
+        };
+        match queue.try_send(job) {
             Ok(()) => Ok(watch),
             Err(TrySendError::Full(job)) => {
                 job.done.store(true, Ordering::Release);

@@ -49,7 +49,50 @@ const FREE: &[&str] = &[
     "session_timezone",
     "add_http_cors_header",
 ];
-const FREE_PREFIXES: &[&str] = &["output_format_", "format_", "date_time_output_"];
+/// The same by the families of the formats in [`READABLE_FORMATS`]. No setting that names a file, a schema or a template
+/// is among them: those make the engine read and write files of its own (`output_format_schema`, `format_schema`,
+/// `format_template_resultset`).
+const FREE_FAMILIES: &[&str] = &[
+    "date_time_output_",
+    "format_csv_",
+    "format_tsv_",
+    "output_format_arrow_",
+    "output_format_binary_",
+    "output_format_bson_",
+    "output_format_compression_",
+    "output_format_csv_",
+    "output_format_decimal_",
+    "output_format_json_",
+    "output_format_markdown_",
+    "output_format_msgpack_",
+    "output_format_native_",
+    "output_format_orc_",
+    "output_format_parquet_",
+    "output_format_pretty_",
+    "output_format_tsv_",
+    "output_format_values_",
+    "output_format_write_",
+];
+/// The formats that a read-only user may be answered in, and families of them, in small letters. Those that need a schema
+/// or a template are not among them.
+const READABLE_FORMATS: &[&str] = &[
+    "arrow",
+    "arrowstream",
+    "bsoneachrow",
+    "lineasstring",
+    "markdown",
+    "msgpack",
+    "native",
+    "ndjson",
+    "null",
+    "orc",
+    "parquet",
+    "rawblob",
+    "values",
+    "vertical",
+    "xml",
+];
+const READABLE_FAMILIES: &[&str] = &["csv", "json", "pretty", "rowbinary", "tabseparated", "tsv"];
 
 /// What a session is made from.
 #[derive(Debug, Clone)]
@@ -117,6 +160,21 @@ pub fn check_read_only(connection: &mut Connection, sql: &str) -> Result<(), Exc
     }
 }
 
+/// Refuses an answer in a format that a read-only user may not have.
+///
+/// # Errors
+/// It is none of those that need neither schema nor template.
+pub fn check_format(format: &str) -> Result<(), Exception> {
+    let small = format.to_ascii_lowercase();
+    let known =
+        READABLE_FORMATS.contains(&small.as_str()) || READABLE_FAMILIES.iter().any(|family| small.starts_with(family));
+    if known {
+        return Ok(());
+    }
+    let message = ["a read-only user is not answered in the format '", format, "': ask for CSV, JSON or TSV"].concat();
+    Err(Exception::new(code::READONLY, "READONLY", &message))
+}
+
 /// Refuses a text of several statements, as a ClickHouse server does over HTTP.
 ///
 /// # Errors
@@ -146,7 +204,7 @@ fn bounded(asked: &[(String, String)], limits: Limits) -> Result<Vec<(String, St
             if let Ok(lower @ 1..) = value.parse::<u64>() {
                 *bound = lower.min(*bound);
             }
-        } else if FREE.contains(&name.as_str()) || FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        } else if FREE.contains(&name.as_str()) || FREE_FAMILIES.iter().any(|family| name.starts_with(family)) {
             settings.push((name.clone(), value.clone()));
         } else if !(name == "readonly" && matches!(value.as_str(), "1" | "2")) && name != "log_comment" {
             let message = ["Cannot modify '", name.as_str(), "' setting in readonly mode."].concat();
@@ -232,8 +290,26 @@ mod tests {
             ("result_overflow_mode", "throw"),
         ]);
         assert_eq!(bounded(&asked, limits), Ok(expected));
-        for refused in [("readonly", "0"), ("allow_ddl", "1"), ("role", "full"), ("timeout_overflow_mode", "break")] {
+        for refused in [
+            ("readonly", "0"),
+            ("allow_ddl", "1"),
+            ("role", "full"),
+            ("timeout_overflow_mode", "break"),
+            ("output_format_schema", "store/data.bin"),
+            ("format_schema", "x:y"),
+            ("format_template_resultset", "users.xml"),
+        ] {
             assert_eq!(bounded(&pairs(&[refused]), limits).unwrap_err().code, code::READONLY, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_read_only_user_is_answered_in_formats_without_schema_and_template() {
+        for good in ["JSONCompactEachRow", "CSVWithNames", "TSV", "PrettyCompact", "Native", "ArrowStream", "parquet"] {
+            assert_eq!(check_format(good), Ok(()), "{good}");
+        }
+        for bad in ["Template", "Protobuf", "ProtobufSingle", "CapnProto", "Avro", "Npy", "MySQLWire", "Prot", ""] {
+            assert_eq!(check_format(bad).unwrap_err().code, code::READONLY, "{bad}");
         }
     }
 

@@ -7,7 +7,7 @@ use super::exception::{Exception, code};
 /// A statement, as far as the HTTP face must know it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// SELECT and WITH, whose answer may be streamed in `format`, the FORMAT clause if there is one.
+    /// SELECT, WITH and FROM, whose answer may be streamed in `format`, the FORMAT clause if there is one.
     Select {
         /// The format that the text names.
         format: Option<String>,
@@ -139,7 +139,7 @@ pub fn read(text: &[u8]) -> Result<Statement, Exception> {
     };
     match first {
         Some(Token::Word(word)) if is(word, "insert") => read_insert(lexer),
-        Some(Token::Word(word)) if is(word, "select") || is(word, "with") => {
+        Some(Token::Word(word)) if ["select", "with", "from"].iter().any(|k| is(word, k)) => {
             Ok(Statement::Select { format: last_format(lexer) })
         }
         Some(Token::Word(word))
@@ -149,6 +149,11 @@ pub fn read(text: &[u8]) -> Result<Statement, Exception> {
         }
         _ => Ok(Statement::Change),
     }
+}
+
+/// The format that a statement of any kind names.
+pub fn named_format(text: &str) -> Option<String> {
+    last_format(Lexer::new(text.as_bytes()))
 }
 
 /// The name behind the last FORMAT outside of parentheses.
@@ -272,6 +277,7 @@ mod tests {
         };
         check("SELECT 1", None);
         check("(select 1) format JSON;", Some("JSON"));
+        check("from t select a format XML", Some("XML"));
         check("select 'format CSV', (1 as format) -- format XML\n", None);
         check("with $x$ format CSV $x$ as a select a format Native settings max_threads=1", Some("Native"));
         assert_eq!(read(b"show tables format JSON").unwrap(), Statement::Ask { format: Some("JSON".to_owned()) });

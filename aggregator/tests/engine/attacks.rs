@@ -127,6 +127,71 @@ fn kernel_bounds_connections() -> bool {
 }
 
 #[tokio::test]
+async fn no_format_makes_the_engine_write_or_read_files_for_the_read_only_user() {
+    let dir = tempdir().unwrap();
+    let (engine, full) = prepared(dir.path()).await;
+    let sql = engine.sql();
+    let part = full.execute("SELECT path FROM system.parts WHERE active AND table = 't'", &[]).await.unwrap();
+    let data = [std::str::from_utf8(&part).unwrap().trim(), "data.bin"].concat();
+    let data = dir.path().join(data).to_string_lossy().into_owned();
+    let before = std::fs::read(&data).unwrap();
+    let users = dir.path().join("users.xml").to_string_lossy().into_owned();
+    for (attack, settings) in [
+        ("SELECT a FROM t FORMAT Protobuf", vec![("output_format_schema", data.as_str())]),
+        ("SELECT a FROM t FORMAT Protobuf", vec![]),
+        ("SELECT a FROM t FORMAT/* */Protobuf", vec![]),
+        ("FROM t SELECT a FORMAT CapnProto", vec![]),
+        ("VALUES (1) FORMAT Template", vec![]),
+        ("SELECT a FROM t", vec![("default_format", "Protobuf"), ("output_format_schema", data.as_str())]),
+        ("SELECT a FROM t", vec![("default_format", "Template"), ("format_template_resultset", users.as_str())]),
+        ("SELECT a FROM t FORMAT Template", vec![("format_template_resultset", users.as_str())]),
+        ("SELECT a FROM t FORMAT JSON", vec![("format_schema", users.as_str())]),
+    ] {
+        let (code, message) = refusal(&sql, attack, &settings).await;
+        assert_eq!(code, 164, "{attack} with {settings:?}: {message}");
+        assert!(!message.contains("<clickhouse>"), "{attack} shows a file");
+    }
+    assert_eq!(std::fs::read(&data).unwrap(), before, "a part is as it was");
+}
+
+#[tokio::test]
+async fn what_a_read_only_user_asks_waits_behind_no_insert_and_holds_none_up() {
+    let dir = tempdir().unwrap();
+    let (engine, full) = prepared(dir.path()).await;
+    let sql = engine.sql();
+    // A read by another beginning than SELECT, as often as there are threads and more.
+    let slow: Vec<_> = (0..6)
+        .map(|_| {
+            let sql = sql.clone();
+            tokio::spawn(async move { sql.execute("FROM numbers(1) SELECT sleep(1.5)", &[]).await })
+        })
+        .collect();
+    crate::support::until("they run", async || {
+        full.execute("SELECT count() >= 4 FROM system.processes", &[]).await.unwrap() == "1\n"
+    })
+    .await;
+    full.insert("INSERT INTO t FORMAT CSV", &[], "1\n".into()).await.unwrap();
+    let done = slow.iter().filter(|task| task.is_finished()).count();
+    assert!(done < slow.len(), "the insert waited for every one of them");
+    for task in slow {
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_user_sends_no_large_body() {
+    let dir = tempdir().unwrap();
+    let (engine, _full) = prepared(dir.path()).await;
+    let bomb = zstd::encode_all(&vec![b' '; 64 << 20][..], 3).unwrap();
+    let send = |user: &'static str, password: &'static str| {
+        let request = reqwest::Client::new().post(&engine.url).basic_auth(user, Some(password));
+        request.header("Content-Encoding", "zstd").body(bomb.clone()).send()
+    };
+    let answer = send("sql", "the-sql").await.unwrap().text().await.unwrap();
+    assert!(answer.contains("the body is longer than 1 MiB"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_read_only_user_is_bounded_and_cannot_unbind_himself() {
     let dir = tempdir().unwrap();
     let (engine, _full) = prepared(dir.path()).await;

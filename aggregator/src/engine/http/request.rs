@@ -11,7 +11,6 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::MAX_BODY_BYTES;
 use super::auth::{self, Credentials};
 use crate::engine::compression::{self, Encoding};
 use crate::engine::exception::{Exception, code};
@@ -21,6 +20,22 @@ use crate::engine::statement::{self, Statement};
 
 /// A client that sends nothing of a body it began for this long is given up: it holds room.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// Bodies that are unpacked at the same time: how long one gets is known only then.
+const UNPACKING: usize = 2;
+
+/// The memory that bodies may take.
+pub struct Room {
+    kib: Arc<Semaphore>,
+    unpacking: Semaphore,
+}
+
+impl Room {
+    /// So many KiB for all bodies together.
+    pub fn new(kib: usize) -> Self {
+        Self { kib: Arc::new(Semaphore::new(kib)), unpacking: Semaphore::new(UNPACKING) }
+    }
+}
 
 /// What parameters and headers ask.
 pub struct Asked {
@@ -102,7 +117,7 @@ impl Asked {
         }
     }
 
-    /// Reads the body: parameters if it is a form, otherwise text or data in plain form.
+    /// Reads the body, of `most` octets in plain form: parameters if it is a form, otherwise text or data.
     ///
     /// # Errors
     /// It is too long or damaged, or there is no room for it now.
@@ -110,12 +125,13 @@ impl Asked {
         &mut self,
         head: &Parts,
         body: Body,
-        room: &Arc<Semaphore>,
+        most: usize,
+        room: &Room,
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Exception> {
         let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if header(CONTENT_TYPE).starts_with("multipart/form-data") {
-            self.read_form(head, body, room).await?;
-            return Ok((Bytes::new(), None));
+            let permit = self.read_form(head, body, most, room).await?;
+            return Ok((Bytes::new(), permit));
         }
         let encoding = match header(CONTENT_ENCODING) {
             "" | "identity" => self.native.then_some(Encoding::Native),
@@ -125,9 +141,10 @@ impl Asked {
             "lz4" => Some(Encoding::Lz4),
             _ => return Err(bad("the body's Content-Encoding is none of gzip, deflate, zstd and lz4")),
         };
-        let (sent, permit) = collect(body, room).await?;
+        let (sent, permit) = collect(body, most, room).await?;
         let Some(encoding) = encoding.filter(|_| !sent.is_empty()) else { return Ok((sent, permit)) };
-        let plain = tokio::task::spawn_blocking(move || compression::decode(encoding, &sent, MAX_BODY_BYTES))
+        let _turn = room.unpacking.acquire().await.map_err(|_| bad("the engine is stopping"))?;
+        let plain = tokio::task::spawn_blocking(move || compression::decode(encoding, &sent, most))
             .await
             .map_err(|_| bad("the body cannot be unpacked"))??;
         let mut permit = None;
@@ -135,9 +152,15 @@ impl Asked {
         Ok((plain.into(), permit))
     }
 
-    /// `multipart/form-data`: every field is a parameter.
-    async fn read_form(&mut self, head: &Parts, body: Body, room: &Arc<Semaphore>) -> Result<(), Exception> {
-        let (sent, _permit) = collect(body, room).await?;
+    /// `multipart/form-data`: every field is a parameter, and stays in memory as long as the query.
+    async fn read_form(
+        &mut self,
+        head: &Parts,
+        body: Body,
+        most: usize,
+        room: &Room,
+    ) -> Result<Option<OwnedSemaphorePermit>, Exception> {
+        let (sent, permit) = collect(body, most, room).await?;
         let mut request = axum::extract::Request::new(Body::from(sent));
         if let Some(kind) = head.headers.get(CONTENT_TYPE) {
             request.headers_mut().insert(CONTENT_TYPE, kind.clone());
@@ -153,20 +176,20 @@ impl Asked {
                 self.take(name, value);
             }
         }
-        Ok(())
+        Ok(permit)
     }
 }
 
 /// The whole body.
-async fn collect(body: Body, room: &Arc<Semaphore>) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Exception> {
+async fn collect(body: Body, most: usize, room: &Room) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Exception> {
     let mut stream = body.into_data_stream();
     let (mut whole, mut permit) = (BytesMut::new(), None);
     while let Some(piece) =
         tokio::time::timeout(STALLED, stream.next()).await.map_err(|_| bad("the body does not go on"))?
     {
         let piece = piece.map_err(|_| bad("the body ended before its end"))?;
-        if whole.len() + piece.len() > MAX_BODY_BYTES {
-            return Err(compression::too_long(MAX_BODY_BYTES));
+        if whole.len() + piece.len() > most {
+            return Err(compression::too_long(most));
         }
         reserve(&mut permit, whole.len() + piece.len(), room)?;
         whole.extend_from_slice(&piece);
@@ -175,7 +198,7 @@ async fn collect(body: Body, room: &Arc<Semaphore>) -> Result<(Bytes, Option<Own
 }
 
 /// Makes `permit` one for `bytes`, never waiting: bodies that wait for each other would wait for ever.
-fn reserve(permit: &mut Option<OwnedSemaphorePermit>, bytes: usize, room: &Arc<Semaphore>) -> Result<(), Exception> {
+fn reserve(permit: &mut Option<OwnedSemaphorePermit>, bytes: usize, room: &Room) -> Result<(), Exception> {
     let held = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
     let more = bytes.div_ceil(1024).saturating_sub(held);
     if more == 0 {
@@ -183,7 +206,7 @@ fn reserve(permit: &mut Option<OwnedSemaphorePermit>, bytes: usize, room: &Arc<S
     }
     let more = u32::try_from(more)
         .ok()
-        .and_then(|more| Arc::clone(room).try_acquire_many_owned(more).ok())
+        .and_then(|more| Arc::clone(&room.kib).try_acquire_many_owned(more).ok())
         .ok_or_else(|| {
             Exception::new(
                 code::TOO_MANY_SIMULTANEOUS_QUERIES,
@@ -279,14 +302,14 @@ mod tests {
 
     #[test]
     fn bodies_share_one_room() {
-        let room = Arc::new(Semaphore::new(10));
+        let room = Room::new(10);
         let (mut first, mut second) = (None, None);
         reserve(&mut first, 1, &room).unwrap();
         reserve(&mut first, 9 * 1024, &room).unwrap();
-        assert_eq!(room.available_permits(), 1);
+        assert_eq!(room.kib.available_permits(), 1);
         assert_eq!(reserve(&mut second, 2048, &room).unwrap_err().code, code::TOO_MANY_SIMULTANEOUS_QUERIES);
         drop(first);
         reserve(&mut second, 2048, &room).unwrap();
-        assert_eq!(room.available_permits(), 8);
+        assert_eq!(room.kib.available_permits(), 8);
     }
 }
