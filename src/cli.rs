@@ -103,7 +103,8 @@ pub enum Command {
 const IMPORT_HELP: &str = "Files may be compressed (gzip, zstd) and come in any order. What was read before is known by its content,\n\
 whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
 Examples:\n  varde import /var/log/mail.log*\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
-ssh mx2 cat /var/log/mail.log | varde import --node mx2 -";
+ssh mx2 cat /var/log/mail.log | varde import --node mx2 -\n  \
+varde import --mask hash mainlog";
 
 const AUDIT_HELP: &str = "Examples:\n  varde audit example.org\n  varde audit example.org --selector mail2026 --json\n  \
 varde audit example.org --resolver 127.0.0.1:5353 --connect 192.0.2.10\n\n\
@@ -275,6 +276,9 @@ pub struct Import {
     /// Keep every line in raw_lines, not only those that no dialect knows
     #[arg(long)]
     pub raw: bool,
+    /// Local parts of addresses: off, hash or drop (default: site.mask)
+    #[arg(long, value_name = "HOW")]
+    pub mask: Option<aggregator::mask::Masking>,
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,

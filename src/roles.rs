@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aggregator::clickhouse::Client;
 use aggregator::emit::Emitter;
+use aggregator::mask::{Mask, Masking};
 use aggregator::ship::{self, Shipping};
 use anyhow::Context;
 use probes::keys::PublicKey;
@@ -22,6 +23,23 @@ pub fn shipper(config: &Config, name: &str) -> String {
     format!("{}.{name}", config.node.name)
 }
 
+/// What becomes of local parts in events.
+///
+/// # Errors
+/// They are to be hashed, and the key cannot be read.
+pub fn mask(config: &Config, masking: Masking) -> anyhow::Result<Mask> {
+    let secret = match masking {
+        Masking::Hash => config.secret(&config.site.mask_key_file)?,
+        Masking::Off | Masking::Drop => String::new(),
+    };
+    anyhow::ensure!(
+        masking != Masking::Hash || !secret.is_empty(),
+        "the key of the hashes, {} (site.mask_key_file), is empty: everybody could undo them",
+        config.site.mask_key_file.display()
+    );
+    Ok(Mask::new(masking, &secret))
+}
+
 /// How one process ships its events.
 ///
 /// # Errors
@@ -35,6 +53,7 @@ pub fn shipping(config: &Config, name: &str) -> anyhow::Result<Shipping> {
         intake: format!("http://{}", config.events.aggregate.listen),
         key: config.secret(&config.events.aggregate.key_file)?,
         max_bytes: config.events.aggregate.spool_max_bytes,
+        mask: mask(config, config.site.mask)?,
     })
 }
 

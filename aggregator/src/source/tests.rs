@@ -50,6 +50,7 @@ impl World {
             intake: "http://127.0.0.1:1".into(),
             key: String::new(),
             max_bytes: u64::MAX,
+            mask: crate::mask::Mask::default(),
         }
     }
 

@@ -26,6 +26,7 @@ fn shipping(dir: &Path, intake: SocketAddr) -> Shipping {
         intake: ["http://", &intake.to_string()].concat(),
         key: KEY.into(),
         max_bytes: 1 << 30,
+        mask: aggregator::mask::Mask::default(),
     }
 }
 
