@@ -104,7 +104,7 @@ const IMPORT_HELP: &str = "Files may be compressed (gzip, zstd) and come in any 
 whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
 Examples:\n  varde import /var/log/mail.log*\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
 ssh mx2 cat /var/log/mail.log | varde import --node mx2 -\n  \
-varde import --mask hash mainlog";
+journalctl -o export -u 'postfix*' | varde import -\n  varde import --mask hash mainlog";
 
 const AUDIT_HELP: &str = "Examples:\n  varde audit example.org\n  varde audit example.org --selector mail2026 --json\n  \
 varde audit example.org --resolver 127.0.0.1:5353 --connect 192.0.2.10\n\n\

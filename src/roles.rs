@@ -15,6 +15,8 @@ use crate::config::Config;
 
 /// The shipper of what the node reads of the logs that it follows.
 pub const LOGS: &str = "logs";
+/// The shipper of what comes by syslog.
+pub const SYSLOG: &str = "syslog";
 /// The shipper of imported logs.
 pub const IMPORT: &str = "import";
 
