@@ -87,7 +87,9 @@ pub fn full_clickhouse(config: &Config) -> anyhow::Result<Client> {
 /// The password's file cannot be read.
 pub fn operator_clickhouse(config: &Config) -> anyhow::Result<Client> {
     let clickhouse = &config.events.clickhouse;
-    Ok(Client::new(&clickhouse_url(config), &clickhouse.sql_user, &config.secret(&clickhouse.sql_password_file)?)?)
+    let client =
+        Client::new(&clickhouse_url(config), &clickhouse.sql_user, &config.secret(&clickhouse.sql_password_file)?)?;
+    Ok(client.with_database(&clickhouse.read_database))
 }
 
 fn clickhouse_url(config: &Config) -> String {

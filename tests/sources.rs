@@ -95,4 +95,7 @@ fn the_journal_and_syslog_are_in_clickhouse_once_and_masked_although_the_node_is
         where mta = 'postfix'";
     assert_eq!(suite.sql(users), "1\t0\t170\t170");
     assert_eq!(suite.sql("select countIf(line like '%ann%') from raw_lines where source like '%:%'"), "0");
+
+    let output = suite.varde(&["schema", "--audit"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
