@@ -66,6 +66,9 @@ pub enum Command {
         after_help = "Examples:\n  varde sql \"select count() from probe_runs\"\n  varde sql --format JSONEachRow \"select * from incidents final\"\n  echo 'select 1' | varde sql"
     )]
     Sql(Sql),
+    /// Print the statements that make the tables, or audit what is in them
+    #[command(after_help = SCHEMA_HELP)]
+    Schema(Schema),
     /// Run one of the SQL reports, or list them
     #[command(
         after_help = "Examples:\n  varde report\n  varde report deliverability --since 7d\n  varde report uptime --since 30d --format csv"
@@ -103,7 +106,14 @@ pub enum Command {
 const IMPORT_HELP: &str = "Files may be compressed (gzip, zstd) and come in any order. What was read before is known by its content,\n\
 whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
 Examples:\n  varde import /var/log/mail.log*\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
-ssh mx2 cat /var/log/mail.log | varde import --node mx2 -";
+ssh mx2 cat /var/log/mail.log | varde import --node mx2 -\n  \
+journalctl -o export -u 'postfix*' | varde import -\n  varde import --mask hash mainlog";
+
+const SCHEMA_HELP: &str = "With --cluster the tables are replicated, and database varde_all reads them over all shards; the macros {shard} and\n\
+{replica} must be set on every server. Let each shipper's aggregator write to one shard, set insert_quorum = 2 in the\n\
+profile of its user where there are replicas, and clickhouse.read_database = \"varde_all\" where reports are read.\n\n\
+Examples:\n  varde schema\n  varde schema --cluster mail | clickhouse-client --multiquery\n  varde schema --audit --dir /srv/varde\n\n\
+Exit code of --audit: 0 when every row is there once and every rollup agrees, 1 when not.";
 
 const AUDIT_HELP: &str = "Examples:\n  varde audit example.org\n  varde audit example.org --selector mail2026 --json\n  \
 varde audit example.org --resolver 127.0.0.1:5353 --connect 192.0.2.10\n\n\
@@ -254,6 +264,23 @@ pub struct Report {
     pub format: ReportFormat,
 }
 
+/// `varde schema`
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Which suite, for --audit
+    #[command(flatten)]
+    pub place: Place,
+    /// For this cluster: replicated tables, and Distributed ones to read
+    #[arg(long, value_name = "NAME", conflicts_with = "audit")]
+    pub cluster: Option<aggregator::schema::Cluster>,
+    /// Look whether every row of every day is there once, and every rollup says what its table says
+    #[arg(long)]
+    pub audit: bool,
+    /// Print what the audit found as JSON
+    #[arg(long, requires = "audit")]
+    pub json: bool,
+}
+
 /// `varde import`
 #[derive(Debug, Args)]
 pub struct Import {
@@ -275,6 +302,9 @@ pub struct Import {
     /// Keep every line in raw_lines, not only those that no dialect knows
     #[arg(long)]
     pub raw: bool,
+    /// Local parts of addresses: off, hash or drop (default: site.mask)
+    #[arg(long, value_name = "HOW")]
+    pub mask: Option<aggregator::mask::Masking>,
     /// Print the figures as JSON
     #[arg(long)]
     pub json: bool,

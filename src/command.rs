@@ -15,6 +15,7 @@ mod pager;
 mod parse;
 mod probe;
 mod report;
+mod schema;
 mod sql;
 mod trace;
 mod up;
@@ -45,6 +46,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Probe(args) => wait(probe::run(&args)),
         Command::Audit(args) => wait(audit::run(&args)),
         Command::Sql(args) => wait(sql::run(&args)),
+        Command::Schema(args) => wait(schema::run(&args)),
         Command::Report(args) => wait(report::run(&args)),
         Command::Import(args) => wait(import::run(&args)),
         Command::Trace(args) => wait(trace::run(&args)),

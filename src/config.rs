@@ -44,11 +44,21 @@ pub struct Site {
     pub tenant: String,
     /// The zone whose days the public page shows.
     pub time_zone: chrono_tz::Tz,
+    /// What becomes of the local parts of addresses in events, before anything is written to a disk.
+    pub mask: aggregator::mask::Masking,
+    /// The file that holds the key of their hashes.
+    pub mask_key_file: PathBuf,
 }
 
 impl Default for Site {
     fn default() -> Self {
-        Self { name: "Varde".to_owned(), tenant: "default".to_owned(), time_zone: chrono_tz::Tz::Etc__UTC }
+        Self {
+            name: "Varde".to_owned(),
+            tenant: "default".to_owned(),
+            time_zone: chrono_tz::Tz::Etc__UTC,
+            mask: aggregator::mask::Masking::Off,
+            mask_key_file: "secrets/mask.key".into(),
+        }
     }
 }
 
@@ -210,6 +220,7 @@ impl Config {
             &mut self.node.public_key_file,
             &mut self.web.operators_file,
             &mut self.web.session_key_file,
+            &mut self.site.mask_key_file,
         ] {
             *path = dir.join(&*path);
         }
@@ -227,6 +238,12 @@ impl Config {
                 .collect(),
         };
         document.semantic(self.alerts.check(&watched));
+        if self.site.mask == aggregator::mask::Masking::Hash && !self.site.mask_key_file.is_file() {
+            document.fault(
+                "site.mask_key_file",
+                format!("{} is not there; `varde init` makes it", self.site.mask_key_file.display()),
+            );
+        }
         for (index, unit) in self.alerts.unit.iter().enumerate() {
             if !self.node.allow_restart.contains(&unit.unit) {
                 document.fault(

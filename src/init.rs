@@ -53,6 +53,7 @@ pub fn complete(dir: &Path, port_offset: u16) -> anyhow::Result<(Config, Vec<Acc
     }
     secrets::ensure(&config.path(&config.alerts.operator_key_file), secrets::password)?;
     secrets::ensure(&config.path(&config.web.session_key_file), secrets::key_base64)?;
+    secrets::ensure(&config.path(&config.site.mask_key_file), secrets::key_base64)?;
     for engineer in &config.alerts.engineer {
         if let Some(file) = &engineer.webhook_secret_file {
             secrets::ensure(&config.path(file), || Ok(format!("whsec_{}", secrets::key_base64()?)))?;

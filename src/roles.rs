@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aggregator::clickhouse::Client;
 use aggregator::emit::Emitter;
+use aggregator::mask::{Mask, Masking};
 use aggregator::ship::{self, Shipping};
 use anyhow::Context;
 use probes::keys::PublicKey;
@@ -14,12 +15,31 @@ use crate::config::Config;
 
 /// The shipper of what the node reads of the logs that it follows.
 pub const LOGS: &str = "logs";
+/// The shipper of what comes by syslog.
+pub const SYSLOG: &str = "syslog";
 /// The shipper of imported logs.
 pub const IMPORT: &str = "import";
 
 /// The full name of a shipper of this node.
 pub fn shipper(config: &Config, name: &str) -> String {
     format!("{}.{name}", config.node.name)
+}
+
+/// What becomes of local parts in events.
+///
+/// # Errors
+/// They are to be hashed, and the key cannot be read.
+pub fn mask(config: &Config, masking: Masking) -> anyhow::Result<Mask> {
+    let secret = match masking {
+        Masking::Hash => config.secret(&config.site.mask_key_file)?,
+        Masking::Off | Masking::Drop => String::new(),
+    };
+    anyhow::ensure!(
+        masking != Masking::Hash || !secret.is_empty(),
+        "the key of the hashes, {} (site.mask_key_file), is empty: everybody could undo them",
+        config.site.mask_key_file.display()
+    );
+    Ok(Mask::new(masking, &secret))
 }
 
 /// How one process ships its events.
@@ -35,6 +55,7 @@ pub fn shipping(config: &Config, name: &str) -> anyhow::Result<Shipping> {
         intake: format!("http://{}", config.events.aggregate.listen),
         key: config.secret(&config.events.aggregate.key_file)?,
         max_bytes: config.events.aggregate.spool_max_bytes,
+        mask: mask(config, config.site.mask)?,
     })
 }
 
@@ -66,7 +87,9 @@ pub fn full_clickhouse(config: &Config) -> anyhow::Result<Client> {
 /// The password's file cannot be read.
 pub fn operator_clickhouse(config: &Config) -> anyhow::Result<Client> {
     let clickhouse = &config.events.clickhouse;
-    Ok(Client::new(&clickhouse_url(config), &clickhouse.sql_user, &config.secret(&clickhouse.sql_password_file)?)?)
+    let client =
+        Client::new(&clickhouse_url(config), &clickhouse.sql_user, &config.secret(&clickhouse.sql_password_file)?)?;
+    Ok(client.with_database(&clickhouse.read_database))
 }
 
 fn clickhouse_url(config: &Config) -> String {

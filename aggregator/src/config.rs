@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::schema::{self, Lifetimes};
+
 /// The least disk that a spool must be allowed: room for a few sealed batches.
 const SPOOL_MIN_BYTES: u64 = 16 << 20;
 
@@ -28,11 +30,18 @@ pub struct Aggregate {
     pub key_file: PathBuf,
     /// Octets that each shipper's spool may take; past it the oldest sealed batch is dropped, and counted.
     pub spool_max_bytes: u64,
+    /// For how many days each table keeps its rows; one that is not named keeps its default, 0 is for ever.
+    pub ttl: Lifetimes,
 }
 
 impl Default for Aggregate {
     fn default() -> Self {
-        Self { listen: loopback(8024), key_file: "secrets/intake.key".into(), spool_max_bytes: 10 << 30 }
+        Self {
+            listen: loopback(8024),
+            key_file: "secrets/intake.key".into(),
+            spool_max_bytes: 10 << 30,
+            ttl: Lifetimes::new(),
+        }
     }
 }
 
@@ -52,6 +61,8 @@ pub struct ClickHouse {
     pub sql_user: String,
     /// The file that holds its password.
     pub sql_password_file: PathBuf,
+    /// The database that reports and people read: `varde`, or `varde_all` on a cluster (`varde schema --cluster`).
+    pub read_database: String,
 }
 
 impl Default for ClickHouse {
@@ -63,6 +74,7 @@ impl Default for ClickHouse {
             password_file: "secrets/clickhouse.password".into(),
             sql_user: "sql".into(),
             sql_password_file: "secrets/sql.password".into(),
+            read_database: "varde".into(),
         }
     }
 }
@@ -85,6 +97,9 @@ impl Config {
                 format!("{} is too little: the least is {SPOOL_MIN_BYTES}", self.aggregate.spool_max_bytes),
             );
         }
+        for (table, message) in schema::check_lifetimes(&self.aggregate.ttl) {
+            fault(&["aggregate.ttl.", &table].concat(), message);
+        }
         if let Some(url) = &self.clickhouse.url {
             match reqwest::Url::parse(url) {
                 Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {}
@@ -94,11 +109,13 @@ impl Config {
         } else if self.clickhouse.listen == self.aggregate.listen && self.clickhouse.listen.port() != 0 {
             fault("clickhouse.listen", format!("{} is the address of aggregate.listen too", self.clickhouse.listen));
         }
-        for (key, name) in
-            [("clickhouse.user", &self.clickhouse.user), ("clickhouse.sql_user", &self.clickhouse.sql_user)]
-        {
+        for (key, name) in [
+            ("clickhouse.user", &self.clickhouse.user),
+            ("clickhouse.sql_user", &self.clickhouse.sql_user),
+            ("clickhouse.read_database", &self.clickhouse.read_database),
+        ] {
             if name.is_empty() {
-                fault(key, "is empty: name a user".to_owned());
+                fault(key, "is empty: name one".to_owned());
             }
         }
         if self.clickhouse.user == self.clickhouse.sql_user {
@@ -138,7 +155,11 @@ mod tests {
         config.aggregate.spool_max_bytes = 1;
         config.clickhouse.url = Some("ch:8123".into());
         config.clickhouse.sql_user = "varde".into();
+        config.aggregate.ttl.insert("deliverys".into(), 3);
         let keys: Vec<String> = config.check().into_iter().map(|(key, _)| key).collect();
-        assert_eq!(keys, ["aggregate.spool_max_bytes", "clickhouse.url", "clickhouse.sql_user"]);
+        assert_eq!(
+            keys,
+            ["aggregate.spool_max_bytes", "aggregate.ttl.deliverys", "clickhouse.url", "clickhouse.sql_user"]
+        );
     }
 }

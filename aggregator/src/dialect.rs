@@ -75,6 +75,20 @@ pub fn find(name: &str) -> Option<&'static Entry> {
     DIALECTS.iter().find(|entry| entry.name == name)
 }
 
+/// What a sample is when it is no log, and what to do; `None`: it may be one.
+pub fn not_a_log(sample: &[u8]) -> Option<&'static str> {
+    /// One octet in so many that is 0 makes a file a binary one.
+    const ZEROS: usize = 1_000;
+    let zeros = memchr::memchr_iter(0, sample).count();
+    match sample {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            Some("it is UTF-16, not UTF-8; try: iconv -f UTF-16 -t UTF-8 FILE, and read its output as -")
+        }
+        _ if zeros * ZEROS > sample.len() => Some("it is no text"),
+        _ => None,
+    }
+}
+
 /// The dialect that most lines of a sample look like; `None` when no dialect has a quarter of them.
 pub fn guess<'a>(sample: impl Iterator<Item = &'a str> + Clone) -> Option<&'static Entry> {
     let lines = sample.clone().filter(|line| !line.is_empty()).count();

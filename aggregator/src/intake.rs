@@ -8,6 +8,7 @@ mod block;
 #[cfg(test)]
 pub(crate) mod fake;
 mod metrics;
+mod night;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -28,10 +29,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clickhouse::{self, Client};
 use crate::config::Aggregate;
+use crate::emit::Emitter;
 use crate::listen::Bounded;
 use crate::schema;
 use block::{BLOCK_ROWS, Block, Refusal};
 use metrics::Metrics;
+
+pub use night::Upkeep;
 
 /// What ClickHouse recognises a block by when it comes again.
 pub const HEADER_TOKEN: &str = "varde-token";
@@ -96,11 +100,17 @@ struct Intake {
     metrics: Metrics,
 }
 
-/// Serves the intake until `shutdown`: brings the tables up to date, answering 503 meanwhile, then takes blocks.
+/// Serves the intake until `shutdown`: brings the tables up to date, answering 503 meanwhile, then takes blocks, and
+/// audits every night. What an audit finds goes to `emitter`.
 ///
 /// # Errors
 /// See [`Error`]. That ClickHouse is away is none.
-pub async fn serve(config: &Aggregate, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn serve(
+    config: &Aggregate,
+    client: Client,
+    emitter: Emitter,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let path = config.key_file.clone();
     let key = tokio::fs::read_to_string(&path).await.map_err(|source| Error::Key { path: path.clone(), source })?;
     let key = key.trim().to_owned();
@@ -109,7 +119,8 @@ pub async fn serve(config: &Aggregate, client: Client, shutdown: CancellationTok
     }
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    serve_on(listener, key, client, shutdown).await
+    let upkeep = Upkeep { lifetimes: config.ttl.clone(), emitter: Some(emitter) };
+    serve_on(listener, key, client, upkeep, shutdown).await
 }
 
 /// The same on a listener that is already there.
@@ -120,6 +131,7 @@ pub async fn serve_on(
     listener: TcpListener,
     key: String,
     client: Client,
+    upkeep: Upkeep,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let intake = Arc::new(Intake {
@@ -150,9 +162,10 @@ pub async fn serve_on(
         }
     };
     let migrating = async {
-        let migrated = migrate(&intake, &stop).await;
-        if migrated.is_err() {
-            stop.cancel();
+        let migrated = migrate(&intake, &upkeep, &stop).await;
+        match migrated {
+            Ok(()) => night::run(&intake.client, &upkeep, &intake.metrics, &stop).await,
+            Err(_) => stop.cancel(),
         }
         migrated
     };
@@ -161,7 +174,7 @@ pub async fn serve_on(
 }
 
 /// Brings the tables up to date, trying again while ClickHouse is away.
-async fn migrate(intake: &Intake, stop: &CancellationToken) -> Result<(), Error> {
+async fn migrate(intake: &Intake, upkeep: &Upkeep, stop: &CancellationToken) -> Result<(), Error> {
     let mut pause = Duration::from_millis(100);
     loop {
         let migrated = tokio::select! {
@@ -171,6 +184,10 @@ async fn migrate(intake: &Intake, stop: &CancellationToken) -> Result<(), Error>
         match migrated {
             Ok(applied) => {
                 tracing::info!(applied, "the tables are up to date");
+                // A lifetime that cannot be changed is no reason to take nothing in.
+                if let Err(why) = schema::apply_lifetimes(&intake.client, &upkeep.lifetimes).await {
+                    tracing::error!(%why, "the lifetimes of the tables (aggregate.ttl) were not applied");
+                }
                 intake.wait_for(None);
                 return Ok(());
             }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod parse;
 
 pub mod emit;
+pub mod mask;
 pub mod ship;
 pub mod source;
 pub mod spool;

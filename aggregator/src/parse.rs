@@ -33,7 +33,12 @@ pub fn parse(input: impl BufRead, reader: &mut Reader, all: bool, mut out: impl 
     let mut events = Vec::new();
     // A line without a time of its own is as old as what was read before it.
     let mut last = Time::default();
-    while let Some(line) = lines.next()? {
+    let fault = loop {
+        let line = match lines.next() {
+            Ok(Some(line)) => line,
+            Ok(None) => break None,
+            Err(why) => break Some(why),
+        };
         summary.lines += 1;
         summary.cut += u64::from(line.cut);
         if reader.line(line.bytes, &mut events) == Reading::Unrecognised {
@@ -61,10 +66,11 @@ pub fn parse(input: impl BufRead, reader: &mut Reader, all: bool, mut out: impl 
             out.flush()?;
             text.clear();
         }
-    }
+    };
+    // A file that cannot be read to its end has said something up to there.
     out.write_all(&text)?;
     out.flush()?;
-    Ok(summary)
+    fault.map_or(Ok(summary), Err)
 }
 
 fn trimmed(line: &[u8]) -> &[u8] {

@@ -3,9 +3,17 @@
 //! A migration is one file and one line in [`MIGRATIONS`]. Every statement can run twice, so a migration that was
 //! broken off is simply run again.
 
+mod audit;
+mod lifetime;
+mod print;
+
 use serde::Deserialize;
 
 use crate::clickhouse::{self, Client};
+
+pub use audit::{Audit, Mismatch, Scope, audit, next as next_audit};
+pub use lifetime::{Lifetimes, MAX_DAYS, apply as apply_lifetimes, check as check_lifetimes};
+pub use print::{Cluster, READS, cluster, server};
 
 /// Every migration, in order: its number is its place, from 1.
 const MIGRATIONS: &[(&str, &str)] = &[

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::emit::Emitter;
+use crate::mask::Mask;
 use crate::spool::{self, Owner, Spool};
 
 pub use sender::{Sender, Shipped, Stuck};
@@ -37,6 +38,8 @@ pub struct Shipping {
     pub key: String,
     /// Octets that the sealed segments may take.
     pub max_bytes: u64,
+    /// What becomes of local parts before anything is written.
+    pub mask: Mask,
 }
 
 impl std::fmt::Debug for Shipping {
@@ -56,7 +59,7 @@ impl Shipping {
     /// See [`spool::Error`].
     pub fn open_spool(&self) -> Result<Spool, spool::Error> {
         let owner = Owner { shipper: self.shipper.clone(), tenant: self.tenant.clone(), node: self.node.clone() };
-        Spool::open(&self.dir, owner, self.max_bytes)
+        Ok(Spool::open(&self.dir, owner, self.max_bytes)?.with_mask(self.mask.clone()))
     }
 }
 

@@ -1,27 +1,34 @@
-//! Where log lines come from: files, compressed or growing, and standard input.
+//! Where log lines come from: files, compressed or growing, standard input, systemd's journal, syslog listeners.
 //!
 //! **In**: octets. **Out**: batches of events, sealed in a spool together with the place up to which each origin has
 //! been read, so that a death at any instant loses nothing and doubles nothing.
 //!
 //! An [origin](origin::Origin) is known by its content, not by its name: the same log renamed, compressed, copied or
-//! piped is the same origin, and another log under the same name is another one.
+//! piped is the same origin, and another log under the same name is another one. A journal is known by its cursors. What
+//! comes by syslog can be asked for only once: it is written to disk as it comes.
 
+mod config;
+pub mod counters;
 pub mod follow;
 pub mod import;
 mod input;
+pub mod journal;
 mod lines;
 mod origin;
 mod scribe;
+pub mod syslog;
 mod tap;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
-use chrono_tz::Tz;
-use serde::Deserialize;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::dialect;
+use crate::event::Time;
+
+pub use config::{JournalLog, LogConfig, LogPlace, SyslogConfig, Transport};
 
 /// Events in a batch before it is sealed: bounds what a reader holds in memory.
 pub const BATCH_EVENTS: usize = 8_192;
@@ -30,43 +37,14 @@ pub const BATCH_BYTES: u64 = 4 << 20;
 /// What a spool must have left before another batch is sealed; a reader waits rather than see its oldest batch go.
 pub const BATCH_ROOM: u64 = 8 << 20;
 
-/// A log that the node follows: one `[[node.log]]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogConfig {
-    /// The file, by the name under which the newest lines appear.
-    pub path: PathBuf,
-    /// The dialect of its lines.
-    pub dialect: String,
-    /// The zone of times that do not say.
-    #[serde(default = "utc")]
-    pub time_zone: Tz,
-    /// Whether recognised lines are kept in `raw_lines` too, so that they can be read again later.
-    #[serde(default = "yes")]
-    pub raw: bool,
-}
-
-fn utc() -> Tz {
-    Tz::UTC
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl LogConfig {
-    /// What is wrong with it: the key, and what to do.
-    pub fn check(&self) -> Vec<(String, String)> {
-        let mut faults = Vec::new();
-        if dialect::find(&self.dialect).is_none() {
-            let known = names();
-            faults.push(("dialect".to_owned(), format!("\"{}\" is none of {known}", self.dialect)));
-        }
-        if self.path.file_name().is_none() {
-            faults.push(("path".to_owned(), "names no file".to_owned()));
-        }
-        faults
-    }
+/// A file as a stream of uncompressed lines, and when it was last written.
+///
+/// # Errors
+/// It cannot be read, or is compressed with something that is not read here.
+pub fn open(path: &Path) -> io::Result<(impl Read + use<>, Time)> {
+    let input = input::Input::open(path, &Arc::default())?;
+    let modified = input.modified;
+    Ok((input, modified))
 }
 
 /// The names of all dialects, for messages.

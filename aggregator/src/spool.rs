@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::event::{Event, EventId, Stamp};
+use crate::mask::Mask;
 use files::{Files, PARTIAL};
 use shelf::{CHECKPOINT, CORRUPT, JOURNAL, SEGMENT, numbered, segment_name};
 
@@ -106,6 +107,7 @@ pub fn glance(dir: &Path, shipper: &str) -> Result<Glance, Error> {
 pub struct Spool {
     files: Files,
     owner: Owner,
+    mask: Mask,
     epoch: String,
     sequence: u64,
     journal: File,
@@ -150,6 +152,7 @@ impl Spool {
         Ok(Self {
             files,
             owner,
+            mask: Mask::default(),
             epoch,
             sequence,
             journal,
@@ -161,6 +164,13 @@ impl Spool {
             shelf,
             _lock: lock,
         })
+    }
+
+    /// Masks every event before it is written.
+    #[must_use]
+    pub fn with_mask(mut self, mask: Mask) -> Self {
+        self.mask = mask;
+        self
     }
 
     /// The sealed segments, for the sender.
@@ -196,6 +206,7 @@ impl Spool {
         }
         let mut records = Vec::new();
         for (place, event) in events.iter_mut().enumerate() {
+            self.mask.event(event);
             stamp(event, &self.owner, &self.epoch, self.sequence, self.events.len() + place);
         }
         events.retain(|event| match event.to_json() {
@@ -247,6 +258,7 @@ impl Spool {
         }
         self.seal_journal()?;
         for (place, event) in events.iter_mut().enumerate() {
+            self.mask.event(event);
             stamp(event, &self.owner, &self.epoch, self.sequence, place);
         }
         self.commit(events, checkpoint)?;

@@ -10,3 +10,5 @@ mod reports;
 mod support;
 #[path = "pipeline/tables.rs"]
 mod tables;
+#[path = "pipeline/upkeep.rs"]
+mod upkeep;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use aggregator::source::LogConfig;
+use aggregator::source::{LogConfig, SyslogConfig};
 use serde::Deserialize;
 
 use crate::channel;
@@ -109,6 +109,9 @@ pub struct NodeConfig {
     /// The logs that it follows.
     #[serde(default)]
     pub log: Vec<LogConfig>,
+    /// The syslog listeners.
+    #[serde(default)]
+    pub syslog: Vec<SyslogConfig>,
 }
 
 impl NodeConfig {
@@ -116,16 +119,22 @@ impl NodeConfig {
     pub fn resolve(&mut self, folder: &Path) {
         self.key_file = folder.join(&self.key_file);
         for log in &mut self.log {
-            log.path = folder.join(&log.path);
+            log.resolve(folder);
+        }
+        for syslog in &mut self.syslog {
+            syslog.resolve(folder);
         }
     }
 
     /// What is wrong with it: keys below `node`.
     pub fn check(&self) -> Vec<Fault> {
-        let faults = self.log.iter().enumerate().flat_map(|(index, log)| {
-            log.check().into_iter().map(move |(key, message)| (format!("log[{index}].{key}"), message))
-        });
-        faults.collect()
+        let below = |name: &'static str, index: usize, faults: Vec<Fault>| {
+            faults.into_iter().map(move |(key, message)| (format!("{name}[{index}].{key}"), message))
+        };
+        let logs = self.log.iter().enumerate().flat_map(|(index, log)| below("log", index, log.check()));
+        let listeners =
+            self.syslog.iter().enumerate().flat_map(|(index, syslog)| below("syslog", index, syslog.check()));
+        logs.chain(listeners).collect()
     }
 }
 

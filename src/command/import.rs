@@ -29,6 +29,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long the reading may take to end after a signal: it may hang on standard input.
 const LAST_LINES: Duration = Duration::from_secs(5);
 
+/// What to do when the disk did not take a batch.
+const STOPPED: &str = "the import has stopped; run it again, and it goes on where it stopped";
+
 /// What `--json` prints.
 #[derive(serde::Serialize)]
 struct Report<'a> {
@@ -45,7 +48,10 @@ struct Report<'a> {
 pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
     let config = args.place.load()?;
     let options = Options { dialect: args.dialect, zone: args.time_zone, node: args.node.clone(), raw: args.raw };
-    let shipping = roles::shipping(&config, roles::IMPORT)?;
+    let mut shipping = roles::shipping(&config, roles::IMPORT)?;
+    if let Some(masking) = args.mask {
+        shipping.mask = roles::mask(&config, masking)?;
+    }
     let import = Import::open(&shipping, &roles::shipper(&config, roles::LOGS), options, Time::now())
         .context("the import cannot begin; is another import running?")?;
     let shelf = import.shelf();
@@ -119,7 +125,7 @@ async fn read(
         tokio::pin!(reading);
         loop {
             tokio::select! {
-                read = &mut reading => return read.context("the reading broke off").and_then(|read| Ok(read?)),
+                read = &mut reading => return read.context("the reading broke off").and_then(|read| read.context(STOPPED)),
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep(DRAW) => show(&bar, &progress),
             }
@@ -127,7 +133,7 @@ async fn read(
         let last = tokio::time::timeout(LAST_LINES, reading).await;
         last.context("the reading did not end; what was not sealed is read again next time")?
             .context("the reading broke off")
-            .and_then(|read| Ok(read?))
+            .and_then(|read| read.context(STOPPED))
     };
     let full = async {
         wait_while_full_and_stuck(&shelf).await;

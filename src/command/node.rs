@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use aggregator::ship::Shipping;
-use aggregator::source::{LogConfig, follow};
+use aggregator::source::{LogConfig, SyslogConfig, follow, syslog};
 use alerts::node::{self, NodeContext};
 use alerts::remedy::supervisor::SupervisorSocket;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
         roles::shipper(&config, roles::IMPORT),
         stop.clone(),
     ));
+    let listeners = std::mem::take(&mut config.node.syslog);
+    let hearing = tokio::spawn(hear(listeners, roles::shipping(&config, roles::SYSLOG)?, stop.clone()));
     let context = NodeContext {
         data_dir: config.path("node"),
         quorum: watchers.len() / 2 + 1,
@@ -35,6 +37,7 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let supervisor = SupervisorSocket::new(up::socket_path(&config.dir));
     node::serve(config.node, context, supervisor).await?;
     shipping.await?;
+    hearing.await??;
     following.await?
 }
 
@@ -49,4 +52,20 @@ async fn follow(
         follow::run(logs, shipping, imports, stop).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Hears the syslog listeners of the configuration until `stop`. One that cannot listen ends the process: whoever sends
+/// to it would send into nothing.
+async fn hear(listeners: Vec<SyslogConfig>, shipping: Shipping, stop: CancellationToken) -> anyhow::Result<()> {
+    if listeners.is_empty() {
+        return Ok(());
+    }
+    let heard = match syslog::bind(listeners, shipping).await {
+        Ok(bound) => bound.run(stop.clone()).await,
+        Err(why) => Err(why),
+    };
+    if heard.is_err() {
+        stop.cancel();
+    }
+    Ok(heard?)
 }

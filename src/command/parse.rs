@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::ExitCode;
 
-use aggregator::dialect::{Reader, clock::Clock, guess};
+use aggregator::dialect::{Reader, clock::Clock, guess, not_a_log};
 use aggregator::event::Time;
 use aggregator::parse::{Summary, parse};
+use aggregator::source::{self, journal};
 use anyhow::Context;
-use chrono::{DateTime, Utc};
 
 use crate::cli::Parse;
 
@@ -19,16 +19,17 @@ const SAMPLE_BYTES: usize = 64 * 1024;
 #[expect(clippy::print_stderr, reason = "says what was not recognised")]
 pub fn run(args: &Parse) -> anyhow::Result<ExitCode> {
     let name = args.file.display();
-    let (input, written): (Box<dyn Read>, Time) = if args.file.as_os_str() == "-" {
-        (Box::new(io::stdin().lock()), Time::now())
+    let unreadable = || format!("{name} cannot be read");
+    let whole = std::fs::metadata(&args.file).map_or(true, |metadata| metadata.is_file() || metadata.is_dir());
+    let (mut input, written): (Box<dyn BufRead>, Time) = if args.file.as_os_str() == "-" {
+        (live(io::stdin().lock()).with_context(unreadable)?, Time::now())
+    } else if whole {
+        let (input, written) = source::open(&args.file).with_context(unreadable)?;
+        (Box::new(BufReader::with_capacity(SAMPLE_BYTES, input)), written)
     } else {
-        let file = File::open(&args.file).with_context(|| format!("{name} cannot be read"))?;
-        let written = file.metadata().and_then(|metadata| metadata.modified());
-        (Box::new(file), written.map_or_else(|_| Time::now(), |at| DateTime::<Utc>::from(at).into()))
+        (live(File::open(&args.file).with_context(unreadable)?).with_context(unreadable)?, Time::now())
     };
-    let mut input = BufReader::with_capacity(SAMPLE_BYTES, input);
-    let sample = input.fill_buf().with_context(|| format!("{name} cannot be read"))?;
-    let sample = String::from_utf8_lossy(sample).into_owned();
+    let sample = input.fill_buf().with_context(unreadable)?.to_vec();
     let reference = args.year_of.map_or(written, Time::from);
     let mut reader = Reader::new(args.dialect, Clock::new(args.time_zone, reference));
     let summary = match parse(input, &mut reader, args.all, io::stdout().lock()) {
@@ -42,12 +43,24 @@ pub fn run(args: &Parse) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn remark(args: &Parse, summary: &Summary, sample: &str) -> Option<String> {
+/// A pipe, in which a log may grow: nothing waits for more than is there.
+fn live(input: impl Read + 'static) -> io::Result<Box<dyn BufRead>> {
+    let mut input = BufReader::with_capacity(SAMPLE_BYTES, input);
+    Ok(match input.fill_buf()?.starts_with(journal::MAGIC) {
+        true => Box::new(BufReader::with_capacity(SAMPLE_BYTES, journal::Text::new(input))),
+        false => Box::new(input),
+    })
+}
+
+fn remark(args: &Parse, summary: &Summary, sample: &[u8]) -> Option<String> {
     if summary.unrecognised == 0 {
         return None;
     }
     let unknown =
         format!("{} of {} lines are unknown to the dialect {}", summary.unrecognised, summary.lines, args.dialect.name);
+    let strange = not_a_log(sample).map(|strange| format!("; {strange}")).unwrap_or_default();
+    let unknown = unknown + &strange;
+    let sample = String::from_utf8_lossy(sample);
     let better = guess(sample.lines()).filter(|found| found.name != args.dialect.name && args.dialect.name != "mail");
     Some(match better {
         Some(found) if summary.unrecognised * 2 > summary.lines => {

@@ -207,19 +207,43 @@ fn after_structured_data(text: &str) -> Option<&str> {
     None
 }
 
+/// A field of a journal entry as JSON: text, octets where it is no UTF-8, or a list where the entry has it more than
+/// once.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Field<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Octets(Vec<u8>),
+    Many(Vec<Field<'a>>),
+}
+
+impl<'a> Field<'a> {
+    fn text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => text,
+            Self::Octets(octets) => Cow::Owned(String::from_utf8_lossy(&octets).into_owned()),
+            Self::Many(fields) => fields.into_iter().next().map_or(Cow::Borrowed(""), Field::text),
+        }
+    }
+}
+
 /// A journal entry (`journalctl -o json`) or a line of Docker's `json-file` log.
 #[derive(Deserialize)]
 struct Entry<'a> {
     #[serde(rename = "__REALTIME_TIMESTAMP", borrow, default)]
     realtime: Option<Cow<'a, str>>,
     #[serde(rename = "_HOSTNAME", borrow, default)]
-    host: Option<Cow<'a, str>>,
+    host: Option<Field<'a>>,
     #[serde(rename = "SYSLOG_IDENTIFIER", borrow, default)]
-    program: Option<Cow<'a, str>>,
-    #[serde(rename = "SYSLOG_PID", alias = "_PID", borrow, default)]
-    pid: Option<Cow<'a, str>>,
+    program: Option<Field<'a>>,
+    #[serde(rename = "_COMM", borrow, default)]
+    command: Option<Field<'a>>,
+    #[serde(rename = "SYSLOG_PID", borrow, default)]
+    syslog_pid: Option<Field<'a>>,
+    #[serde(rename = "_PID", borrow, default)]
+    pid: Option<Field<'a>>,
     #[serde(rename = "MESSAGE", borrow, default)]
-    message: Option<Cow<'a, str>>,
+    message: Option<Field<'a>>,
     #[serde(borrow, default)]
     log: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -228,13 +252,14 @@ struct Entry<'a> {
 
 fn json<'a>(line: &'a str, clock: &Clock) -> Option<Head<'a>> {
     let entry: Entry<'a> = serde_json::from_str(line).ok()?;
+    let text = |field: Option<Field<'a>>| field.map_or(Cow::Borrowed(""), Field::text);
     if let (Some(realtime), Some(message)) = (&entry.realtime, entry.message) {
         return Some(Head {
             time: Time(realtime.parse().ok()?),
-            host: entry.host.unwrap_or_default(),
-            program: entry.program.unwrap_or_default(),
-            pid: entry.pid.and_then(|pid| pid.parse().ok()),
-            message,
+            host: text(entry.host),
+            program: text(entry.program.or(entry.command)),
+            pid: text(entry.syslog_pid.or(entry.pid)).parse().ok(),
+            message: message.text(),
         });
     }
     let (log, at) = (entry.log?, entry.time?);
@@ -318,6 +343,11 @@ mod tests {
         check(
             r#"{"__REALTIME_TIMESTAMP":"1795342608000123","_HOSTNAME":"mx","SYSLOG_IDENTIFIER":"a","_PID":"1","MESSAGE":"say \"b\""}"#,
             ("2026-11-22T10:16:48.000123Z", "mx", "a", Some(1), "say \"b\""),
+        );
+        // As journalctl prints what came by syslog: both process numbers, octets that are no UTF-8, a field twice.
+        check(
+            r#"{"_PID":"1","SYSLOG_PID":"812","_HOSTNAME":"mx","_COMM":"a","SYSLOG_IDENTIFIER":["a","b"],"__REALTIME_TIMESTAMP":"1795342608000123","MESSAGE":[98,255]}"#,
+            ("2026-11-22T10:16:48.000123Z", "mx", "a", Some(812), "b\u{fffd}"),
         );
         check(
             r#"{"log":"Nov 22 10:16:48 mx a[1]: b\n","stream":"stdout","time":"2026-11-22T10:16:49.1Z"}"#,

@@ -2,8 +2,14 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::Verdict;
+use crate::event::Time;
+use crate::schema::Audit;
+
+/// Mismatches that are shown; the log has all of them.
+const MISMATCHES: usize = 100;
 
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
@@ -13,6 +19,8 @@ pub(super) struct Metrics {
     bad_request: AtomicU64,
     rows: AtomicU64,
     bytes: AtomicU64,
+    /// The last audit, and when it ended.
+    audit: Mutex<Option<(Audit, Time)>>,
 }
 
 impl Metrics {
@@ -27,6 +35,25 @@ impl Metrics {
             Verdict::Refused(_) => _ = add(&self.refused, 1),
             Verdict::Later(_) => _ = add(&self.later, 1),
             Verdict::Answer(..) => _ = add(&self.bad_request, 1),
+        }
+    }
+
+    /// An audit has ended.
+    pub(super) fn audited(&self, audit: Audit, now: Time) {
+        *self.audit.lock().unwrap_or_else(PoisonError::into_inner) = Some((audit, now));
+    }
+
+    fn audit_text(&self, out: &mut String) {
+        let audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((audit, at)) = &*audit else { return };
+        let name = "varde_audit_timestamp_seconds";
+        let _ = writeln!(out, "# HELP {name} When the last audit of the tables ended.\n# TYPE {name} gauge");
+        let _ = writeln!(out, "{name} {}", at.0.div_euclid(1_000_000));
+        let name = "varde_audit_mismatch_rows";
+        let _ = writeln!(out, "# HELP {name} By how many rows a table or rollup is off, by day.\n# TYPE {name} gauge");
+        for mismatch in audit.mismatches.iter().take(MISMATCHES) {
+            let off = mismatch.rows.abs_diff(mismatch.expected);
+            let _ = writeln!(out, "{name}{{table=\"{}\",day=\"{}\"}} {off}", mismatch.table, mismatch.day);
         }
     }
 
@@ -50,6 +77,7 @@ impl Metrics {
         );
         family("varde_intake_rows_total", "Rows that ClickHouse acknowledged.", &[("", &self.rows)]);
         family("varde_intake_bytes_total", "Octets of those rows, unpacked.", &[("", &self.bytes)]);
+        self.audit_text(&mut out);
         out
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn start(client: Client) -> (String, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = ["http://", &listener.local_addr().unwrap().to_string()].concat();
     let stop = CancellationToken::new();
-    tokio::spawn(serve_on(listener, KEY.to_owned(), client, stop.clone()));
+    tokio::spawn(serve_on(listener, KEY.to_owned(), client, Upkeep::default(), stop.clone()));
     (url, stop)
 }
 

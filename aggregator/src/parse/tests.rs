@@ -46,3 +46,19 @@ fn an_endless_line_is_cut_and_what_follows_is_read() {
 fn nothing_in_is_nothing_out() {
     assert_eq!(run(b"", true), (Summary::default(), String::new()));
 }
+
+#[test]
+fn what_was_read_before_a_fault_of_the_file_is_printed() {
+    let line = b"Nov 22 10:16:48 mx postfix/smtpd[7]: disconnect from a[192.0.2.1] commands=1\n".repeat(2_000);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&line).unwrap();
+    let whole = packed.finish().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mail.log.gz");
+    std::fs::write(&path, &whole[..whole.len() - 20]).unwrap();
+    let (input, _) = crate::source::open(&path).unwrap();
+    let mut reader = Reader::new(find("postfix").unwrap(), Clock::new(chrono_tz::Tz::UTC, Time(1_795_342_608_000_000)));
+    let mut out = Vec::new();
+    assert!(parse(io::BufReader::new(input), &mut reader, false, &mut out).is_err());
+    assert!(out.split(|byte| *byte == b'\n').count() > 100);
+}

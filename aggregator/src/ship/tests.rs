@@ -28,6 +28,7 @@ fn shipping(dir: &Path, intake: &str, key: &str) -> Shipping {
         intake: intake.to_owned(),
         key: key.to_owned(),
         max_bytes: u64::MAX,
+        mask: crate::mask::Mask::default(),
     }
 }
 

@@ -1,10 +1,11 @@
-//! Following logs that grow: the tail of `varde node`.
+//! Following logs and journals that grow: the tail of `varde node`.
 //!
 //! Every 250 ms each path is looked at. A file that was renamed is read to its end while its successor is read on; one
 //! that was truncated or written anew is left, and its copy beside it is looked for. After a time away the files that
 //! rotation has made since are read first. Where reading stands is known by content, so neither names, inodes nor
 //! compression matter.
 
+mod journal;
 mod log;
 mod sibling;
 
@@ -15,11 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::origin::Origins;
 use super::scribe::Scribe;
-use super::{BATCH_BYTES, BATCH_EVENTS, BATCH_ROOM, LogConfig};
+use super::{BATCH_BYTES, BATCH_EVENTS, BATCH_ROOM, LogConfig, LogPlace};
 use crate::dialect::Reading;
 use crate::event::{Event, Time};
 use crate::ship::{self, Sender, Shipping};
 use crate::spool::{self, Shelf, Spool};
+use journal::Journal;
 use log::Log;
 
 /// Between two looks at the files.
@@ -69,6 +71,7 @@ pub(super) struct Follower {
     shelf: Arc<Shelf>,
     desk: Desk,
     logs: Vec<Log>,
+    journals: Vec<Journal>,
     full_told: bool,
 }
 
@@ -87,10 +90,16 @@ impl Follower {
         let spool = shipping.open_spool()?;
         let mut origins = spool.checkpoint().and_then(Origins::decode).unwrap_or_default();
         origins.merge(&import.checkpoint.as_deref().and_then(Origins::decode).unwrap_or_default());
-        let scribe = Scribe { node: shipping.node.clone(), override_node: false };
+        let scribe = Scribe { node: shipping.node.clone(), override_node: false, mask: shipping.mask.clone() };
         let desk = Desk { origins, scribe, events: Vec::new(), bytes: 0, since: None };
-        let logs = logs.iter().filter_map(|config| Log::new(config, now)).collect();
-        Ok(Some(Self { shelf: spool.shelf(), spool, desk, logs, full_told: false }))
+        let (mut files, mut journals) = (Vec::new(), Vec::new());
+        for config in logs {
+            match config.place() {
+                LogPlace::File(path) => files.extend(Log::new(config, path, now)),
+                LogPlace::Journal(journal) => journals.extend(Journal::new(config, journal, &desk.origins, now)),
+            }
+        }
+        Ok(Some(Self { shelf: spool.shelf(), spool, desk, logs: files, journals, full_told: false }))
     }
 
     /// Looks at every file once, reads what is new, and seals what is old or much enough.
@@ -113,6 +122,18 @@ impl Follower {
                 .collect();
             let Some(log) = self.logs.get_mut(at) else { break };
             if log.look(&mut self.desk, &others, now) == Look::More {
+                look = Look::More;
+            }
+            if self.desk.is_full() {
+                self.seal(now)?;
+            }
+        }
+        for at in 0..self.journals.len() {
+            if !self.has_room() {
+                break;
+            }
+            let Some(journal) = self.journals.get_mut(at) else { break };
+            if journal.look(&mut self.desk, now) == Look::More {
                 look = Look::More;
             }
             if self.desk.is_full() {
@@ -156,6 +177,9 @@ impl Follower {
     pub(super) fn seal(&mut self, now: Time) -> Result<(), spool::Error> {
         for log in &mut self.logs {
             log.mark(&mut self.desk.origins, now);
+        }
+        for journal in &self.journals {
+            journal.mark(&mut self.desk.origins);
         }
         let desk = &mut self.desk;
         self.spool.seal(&mut desk.events, Some(&desk.origins.encode()))?;

@@ -140,7 +140,7 @@ impl Import {
             spool,
             origins,
             followed: other.in_use.then_some(theirs),
-            scribe: Scribe { node, override_node: options.node.is_some() },
+            scribe: Scribe { node, override_node: options.node.is_some(), mask: shipping.mask.clone() },
             options,
             readers: HashMap::new(),
             events: Vec::new(),
@@ -185,8 +185,12 @@ impl Import {
         }
         let sample = if file.is_some() { sample(path) } else { Ok(input.head().to_vec()) };
         let sample = sample.map_err(|why| failed(why.to_string()))?;
+        let strange = dialect::not_a_log(&sample).filter(|_| self.options.dialect.is_none());
         let sample = String::from_utf8_lossy(&sample);
-        let entry = choose(&sample, self.options.dialect).map_err(failed)?;
+        let entry = choose(&sample, self.options.dialect).map_err(|why| match strange {
+            Some(strange) => failed([strange, "; ", &why].concat()),
+            None => failed(why),
+        })?;
         let reader = Reader::new(entry, Clock::new(self.options.zone, input.modified));
         let first = sample.lines().take(100).find_map(|line| reader.time(line.as_bytes())).unwrap_or(input.modified);
         let size = file.as_ref().map_or(0, std::fs::Metadata::len);
@@ -239,7 +243,7 @@ impl Import {
             Err(why) => State::Failed { message: why.to_string() },
             Ok(None) => State::Empty,
             Ok(Some(mut tap)) => {
-                tap.place.raw = self.options.raw;
+                tap.place.source.raw = self.options.raw;
                 let lines = self.summary.lines;
                 let failed = self.tap(&mut tap, &mut reader, stop)?;
                 match (failed, self.summary.lines - lines) {
@@ -297,7 +301,13 @@ impl Import {
         let before = self.events.len();
         let reading = self.scribe.line(reader, place, line, &mut self.events);
         self.pending_bytes += line.bytes.len() as u64;
-        self.summary.line(line.bytes, reading == Reading::Recognised);
+        // What is shown of an unrecognised line is what is kept of it, masked.
+        match self.events.last() {
+            Some(Event::RawLine(row)) if reading == Reading::Unrecognised => {
+                self.summary.line(row.line.as_bytes(), false);
+            }
+            _ => self.summary.line(line.bytes, reading == Reading::Recognised),
+        }
         for event in self.events.iter().skip(before) {
             self.summary.event(event);
         }

@@ -1,4 +1,5 @@
-//! An origin as a stream of uncompressed octets: a plain file, which may grow, a compressed one, standard input.
+//! An origin as a stream of uncompressed octets: a plain file, which may grow, a compressed one, an export of systemd's
+//! journal (as lines), standard input.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
@@ -7,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::journal;
 use super::origin::HEAD_BYTES;
 use crate::event::Time;
 
@@ -51,9 +53,9 @@ impl Input {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder; name the files in it"));
         }
         let modified = modified(&metadata);
-        let mut magic = [0; 6];
+        let mut magic = [0; journal::MAGIC.len()];
         let count = if metadata.is_file() { file.read_at(&mut magic, 0)? } else { 0 };
-        if !metadata.is_file() || is_packed(&magic[..count]) {
+        if !metadata.is_file() || is_packed(&magic[..count]) || magic[..count] == *journal::MAGIC {
             return Self::stream(file, modified, read_bytes);
         }
         let file = Arc::new(file);
@@ -81,6 +83,13 @@ impl Input {
             [b'B', b'Z', b'h', b'1'..=b'9', b'1', ..] => return Err(unsupported("bzip2", "bzip2 -dc")),
             _ => Box::new(packed),
         };
+        let mut begin = Vec::new();
+        reader.by_ref().take(journal::MAGIC.len() as u64).read_to_end(&mut begin)?;
+        let is_export = begin == journal::MAGIC;
+        reader = Box::new(io::Cursor::new(begin).chain(reader));
+        if is_export {
+            reader = Box::new(journal::Text::new(io::BufReader::with_capacity(PACKED_CHUNK, reader)));
+        }
         let mut head = Vec::new();
         reader.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
         Ok(Self { reader, head, given: 0, plain: None, modified })

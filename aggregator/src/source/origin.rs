@@ -4,6 +4,8 @@
 //! old begin still, so it is found, and from then on known by more. Octets just before the place of the checkpoint
 //! tell whether it is still the same text there: a file that was rewritten with the same begin is another origin.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::lines::TAIL_BYTES;
@@ -13,6 +15,9 @@ use crate::event::Time;
 pub(super) const HEAD_BYTES: usize = 4096;
 /// Origins that are remembered; past it the one that was read longest ago is forgotten, and would be read again.
 const ORIGINS: usize = 2_048;
+
+/// Journals that are remembered.
+const JOURNALS: usize = 256;
 
 /// The times of files lag behind the clock, on some systems by two seconds.
 pub(super) const MTIME_LAG_MS: i64 = 2_000;
@@ -26,7 +31,7 @@ impl Digest {
         Self::of_both(bytes, b"")
     }
 
-    fn of_both(one: &[u8], other: &[u8]) -> Self {
+    pub(super) fn of_both(one: &[u8], other: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(one).update(other);
         let mut digest = [0; 16];
@@ -105,6 +110,9 @@ impl Origin {
 pub(super) struct Origins {
     /// The one that was read last is the last.
     origins: Vec<Origin>,
+    /// The cursor of the last entry that was read of each journal, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    cursors: BTreeMap<String, String>,
 }
 
 impl Origins {
@@ -129,6 +137,19 @@ impl Origins {
             }
         }
         self.bound();
+    }
+
+    /// Up to where a journal has been read.
+    pub(super) fn cursor(&self, journal: &str) -> Option<&str> {
+        self.cursors.get(journal).map(String::as_str)
+    }
+
+    /// A journal has been read up to `cursor`.
+    pub(super) fn set_cursor(&mut self, journal: &str, cursor: &str) {
+        self.cursors.insert(journal.to_owned(), cursor.to_owned());
+        while self.cursors.len() > JOURNALS {
+            self.cursors.pop_first();
+        }
     }
 
     /// The origin of this identity.

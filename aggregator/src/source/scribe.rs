@@ -1,12 +1,15 @@
 //! From a line to its events: identity, node, trace, and the line itself where it is kept.
 
-use super::lines::Line;
+use super::lines::{KEPT, Line};
 use super::origin::Digest;
 use crate::dialect::{Reader, Reading};
 use crate::event::{Event, EventId, RawLine, Time};
+use crate::mask::Mask;
+
+use super::counters;
 
 /// Octets of an unrecognised line that are kept.
-const RAW_BYTES: usize = crate::dialect::MAX_LINE_BYTES;
+const RAW_BYTES: usize = KEPT;
 /// The index of a raw line among the events of its line: after all others.
 const RAW_INDEX: u32 = u32::MAX;
 
@@ -17,6 +20,8 @@ pub(super) struct Scribe {
     pub(super) node: String,
     /// Whether it is the node of all lines.
     pub(super) override_node: bool,
+    /// What becomes of local parts.
+    pub(super) mask: Mask,
 }
 
 /// What holds for all lines of one origin.
@@ -24,6 +29,13 @@ pub(super) struct Scribe {
 pub(super) struct Place {
     /// The origin.
     pub(super) id: Digest,
+    /// What does not depend on which origin it is.
+    pub(super) source: Source,
+}
+
+/// Where lines come from.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
     /// Its name in `raw_lines`.
     pub(super) name: String,
     /// Whether recognised lines are kept too.
@@ -33,28 +45,54 @@ pub(super) struct Place {
 }
 
 impl Scribe {
-    /// Reads a line; appends its events and, if it is kept, the line.
+    /// Reads a line of an origin; appends its events and, if it is kept, the line. Its identity is its place.
     pub(super) fn line(&self, reader: &mut Reader, place: &mut Place, line: Line<'_>, out: &mut Vec<Event>) -> Reading {
+        let (id, offset) = (place.id, line.offset);
+        let identity = |index| self.identity(id, offset, index);
+        self.read(reader, &mut place.source, line.bytes, Some(offset), &identity, out)
+    }
+
+    /// Reads a line that has no place: the spool gives its events their identity when it writes them.
+    pub(super) fn received(
+        &self,
+        reader: &mut Reader,
+        source: &mut Source,
+        line: &[u8],
+        out: &mut Vec<Event>,
+    ) -> Reading {
+        self.read(reader, source, line, None, &|_| EventId::default(), out)
+    }
+
+    fn read(
+        &self,
+        reader: &mut Reader,
+        source: &mut Source,
+        line: &[u8],
+        offset: Option<u64>,
+        identity: &dyn Fn(u32) -> EventId,
+        out: &mut Vec<Event>,
+    ) -> Reading {
         let before = out.len();
-        let reading = reader.line(line.bytes, out);
+        let reading = reader.line(line, out);
         let mut last = None;
         for (index, event) in (0_u32..).zip(out.iter_mut().skip(before)) {
             last = Some(event.ts());
-            self.finish(event, self.identity(place.id, line.offset, index));
+            self.finish(event, identity(index));
         }
         let recognised = reading == Reading::Recognised;
-        if !recognised || place.raw {
-            last = last.or_else(|| reader.time(line.bytes));
+        counters::count(reader.dialect(), recognised);
+        if !recognised || source.raw {
+            last = last.or_else(|| reader.time(line));
         }
-        place.last = last.unwrap_or(place.last);
-        if !recognised || place.raw {
-            let text = &line.bytes[..line.bytes.len().min(RAW_BYTES)];
+        source.last = last.unwrap_or(source.last);
+        if !recognised || source.raw {
+            let text = &line[..line.len().min(RAW_BYTES)];
             let row = RawLine {
-                ts: place.last,
+                ts: source.last,
                 node: self.node.clone(),
-                event_id: self.identity(place.id, line.offset, RAW_INDEX),
-                source: place.name.clone(),
-                offset: Some(line.offset),
+                event_id: identity(RAW_INDEX),
+                source: source.name.clone(),
+                offset,
                 dialect: reader.dialect().to_owned(),
                 recognised,
                 line: String::from_utf8_lossy(text).into_owned(),
@@ -62,6 +100,7 @@ impl Scribe {
             };
             out.push(row.into());
         }
+        self.mask.line(out.get_mut(before..).unwrap_or_default());
         reading
     }
 

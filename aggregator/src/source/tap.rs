@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use super::input::{Inode, Input, inode};
 use super::lines::{Lines, TAIL_BYTES};
 use super::origin::{HEAD_BYTES, Origins};
-use super::scribe::Place;
+use super::scribe::{Place, Source};
 use crate::dialect::Reader;
 use crate::event::Time;
 
@@ -85,7 +85,8 @@ impl Tap {
 
     fn at(input: Input, lines: Lines, id: super::origin::Digest, name: &str, known: bool) -> io::Result<Self> {
         let inode = input.plain().map(|file| file.metadata().map(|metadata| inode(&metadata))).transpose()?;
-        let place = Place { id, name: name.to_owned(), raw: false, last: input.modified };
+        let source = Source { name: name.to_owned(), raw: false, last: input.modified };
+        let place = Place { id, source };
         Ok(Self { input, lines, place, inode, known, ended: false })
     }
 
@@ -129,7 +130,7 @@ impl Tap {
             self.input.unlearn(known);
         }
         let place = (self.lines.position(), self.lines.tail());
-        origins.advance(self.place.id, self.input.head(), place, self.ended, &self.place.name, now);
+        origins.advance(self.place.id, self.input.head(), place, self.ended, &self.place.source.name, now);
     }
 
     /// Whether nobody is about to finish the last line, if it has no line end.

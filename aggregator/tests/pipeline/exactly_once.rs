@@ -26,6 +26,7 @@ fn shipping(dir: &Path, intake: SocketAddr) -> Shipping {
         intake: ["http://", &intake.to_string()].concat(),
         key: KEY.into(),
         max_bytes: 1 << 30,
+        mask: aggregator::mask::Mask::default(),
     }
 }
 
@@ -35,7 +36,9 @@ async fn start_intake(engine: &Engine) -> (SocketAddr, JoinHandle<()>, Cancellat
     let client = Client::new(&engine.url, "varde", "the-varde").unwrap();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let task = tokio::spawn(async move { intake::serve_on(listener, KEY.into(), client, stopped).await.unwrap() });
+    let upkeep = intake::Upkeep::default();
+    let task =
+        tokio::spawn(async move { intake::serve_on(listener, KEY.into(), client, upkeep, stopped).await.unwrap() });
     (address, task, stop)
 }
 

@@ -27,7 +27,8 @@ struct Renamed {
 
 /// One log that is followed.
 pub(super) struct Log {
-    config: LogConfig,
+    raw: bool,
+    path: PathBuf,
     name: String,
     reader: Reader,
     current: Option<Tap>,
@@ -41,12 +42,13 @@ pub(super) struct Log {
 
 impl Log {
     /// `None`: there is no such dialect; the configuration's check has said so.
-    pub(super) fn new(config: &LogConfig, now: Time) -> Option<Self> {
+    pub(super) fn new(config: &LogConfig, path: PathBuf, now: Time) -> Option<Self> {
         let entry = dialect::find(&config.dialect)?;
         Some(Self {
-            name: config.path.to_string_lossy().into_owned(),
+            name: path.to_string_lossy().into_owned(),
             reader: Reader::new(entry, Clock::new(config.time_zone, now)),
-            config: config.clone(),
+            raw: config.raw,
+            path,
             current: None,
             renamed: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -96,7 +98,7 @@ impl Log {
     }
 
     fn try_look(&mut self, desk: &mut Desk, others: &[Digest], now: Time) -> io::Result<Look> {
-        let there = match std::fs::metadata(&self.config.path) {
+        let there = match std::fs::metadata(&self.path) {
             Ok(metadata) => Some(inode(&metadata)),
             Err(why) if why.kind() == io::ErrorKind::NotFound => None,
             Err(why) => return Err(why),
@@ -116,7 +118,7 @@ impl Log {
         }
         if !self.caught_up {
             let open: Vec<Inode> = self.taps().filter_map(|tap| tap.inode).chain(there).collect();
-            self.waiting = sibling::unread(&self.config.path, &self.name, &open, &desk.origins)?.into();
+            self.waiting = sibling::unread(&self.path, &self.name, &open, &desk.origins)?.into();
             self.caught_up = true;
         }
         if self.read_renamed(desk, now)? == Look::More || self.catch_up(desk, others, now) == Look::More {
@@ -144,7 +146,7 @@ impl Log {
                         continue;
                     }
                     Ok(0) => desk.take(tap, &mut self.reader, true, now),
-                    Err(why) => tracing::warn!(file = tap.place.name, %why, "cannot be read to its end"),
+                    Err(why) => tracing::warn!(file = tap.place.source.name, %why, "cannot be read to its end"),
                 }
                 tap.mark(&mut desk.origins, now);
                 self.catching_up = None;
@@ -161,7 +163,7 @@ impl Log {
                 Err(why) => tracing::warn!(file = %path.display(), %why, "cannot be read"),
             }
             if let Some(tap) = &mut self.catching_up {
-                tap.place.raw = self.config.raw;
+                tap.place.source.raw = self.raw;
             }
         }
     }
@@ -200,14 +202,14 @@ impl Log {
 
     fn read_current(&mut self, there: Inode, desk: &mut Desk, others: &[Digest], now: Time) -> io::Result<Look> {
         if self.current.is_none() {
-            let open = || Input::open(&self.config.path, &Arc::default());
+            let open = || Input::open(&self.path, &Arc::default());
             let tap = Tap::open(open()?, open, &mut desk.origins, &self.name, &mut self.reader, true, now)?;
             let Some(mut tap) = tap.filter(|tap| tap.inode == Some(there)) else { return Ok(Look::Quiet) };
             if others.contains(&tap.place.id) {
                 self.tell("another log of the configuration is the same file");
                 return Ok(Look::Quiet);
             }
-            tap.place.raw = self.config.raw;
+            tap.place.source.raw = self.raw;
             self.current = Some(tap);
         }
         let Some(tap) = &mut self.current else { return Ok(Look::Quiet) };
