@@ -18,6 +18,7 @@ pub mod clickhouse;
 pub mod engine;
 pub mod intake;
 pub mod listen;
+pub mod metrics;
 pub mod report;
 pub mod schema;
 pub mod summary;

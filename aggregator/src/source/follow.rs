@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::origin::Origins;
 use super::scribe::Scribe;
 use super::{BATCH_BYTES, BATCH_EVENTS, BATCH_ROOM, LogConfig};
-use crate::dialect::Reading;
 use crate::event::{Event, Time};
+use crate::metrics;
 use crate::ship::{self, Sender, Shipping};
 use crate::spool::{self, Shelf, Spool};
 use log::Log;
@@ -89,6 +89,10 @@ impl Follower {
         origins.merge(&import.checkpoint.as_deref().and_then(Origins::decode).unwrap_or_default());
         let scribe = Scribe { node: shipping.node.clone(), override_node: false };
         let desk = Desk { origins, scribe, events: Vec::new(), bytes: 0, since: None };
+        metrics::log::READ_BYTES.with(&[]);
+        for log in logs {
+            metrics::log::show(&log.dialect);
+        }
         let logs = logs.iter().filter_map(|config| Log::new(config, now)).collect();
         Ok(Some(Self { shelf: spool.shelf(), spool, desk, logs, full_told: false }))
     }
@@ -170,12 +174,15 @@ impl Desk {
     fn take(&mut self, tap: &mut super::tap::Tap, reader: &mut crate::dialect::Reader, last: bool, now: Time) {
         let before = tap.lines.position();
         while let Some(line) = tap.lines.next() {
-            self.scribe.line(reader, &mut tap.place, line, &mut self.events);
+            let reading = self.scribe.line(reader, &mut tap.place, line, &mut self.events);
+            metrics::log::count(reader.dialect(), reading);
         }
         if last && let Some(line) = tap.lines.last() {
-            let _: Reading = self.scribe.line(reader, &mut tap.place, line, &mut self.events);
+            let reading = self.scribe.line(reader, &mut tap.place, line, &mut self.events);
+            metrics::log::count(reader.dialect(), reading);
         }
         let read = tap.lines.position() - before;
+        metrics::log::READ_BYTES.with(&[]).add(read);
         if read > 0 {
             self.bytes += read;
             self.since.get_or_insert(now);
@@ -195,6 +202,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), ship::Error> {
     let Some(follower) = open(logs, &shipping, beside, &shutdown).await? else { return Ok(()) };
+    let _telling = metrics::shipping::watch(&shipping.shipper, &follower.shelf());
     let sender = Sender::of_shelf(&shipping, follower.shelf())?;
     let sealed = CancellationToken::new();
     tokio::join!(
