@@ -2,11 +2,12 @@
 //!
 //! `POST /v1/blocks` takes one block (bearer key; token, table and rows in headers; zstd body) and answers 200 when
 //! ClickHouse has it, 422 when it can never have it, 503 with `Retry-After` when it cannot have it now.
-//! `GET /health` says whether blocks are taken.
+//! `POST /v1/logs` takes log records by OTLP/HTTP. `GET /health` says whether blocks are taken.
 
 mod block;
 #[cfg(test)]
 pub(crate) mod fake;
+mod otlp;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -93,13 +94,14 @@ struct Intake {
     queue: Semaphore,
     /// Why no block is taken; `None` once the tables are there.
     waiting: RwLock<Option<String>>,
+    logs: otlp::Logs,
 }
 
-/// Serves the intake until `shutdown`: brings the tables up to date, answering 503 meanwhile, then takes blocks.
+/// Serves the intake until `shutdown`, log records as those of `tenant`: brings the tables up to date, answering 503 meanwhile, then takes blocks.
 ///
 /// # Errors
 /// See [`Error`]. That ClickHouse is away is none.
-pub async fn serve(config: &Aggregate, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn serve(config: &Aggregate, tenant: &str, client: Client, shutdown: CancellationToken) -> Result<(), Error> {
     let path = config.key_file.clone();
     let key = tokio::fs::read_to_string(&path).await.map_err(|source| Error::Key { path: path.clone(), source })?;
     let key = key.trim().to_owned();
@@ -108,7 +110,7 @@ pub async fn serve(config: &Aggregate, client: Client, shutdown: CancellationTok
     }
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    serve_on(listener, key, client, shutdown).await
+    serve_on(listener, key, tenant, client, shutdown).await
 }
 
 /// The same on a listener that is already there.
@@ -118,6 +120,7 @@ pub async fn serve(config: &Aggregate, client: Client, shutdown: CancellationTok
 pub async fn serve_on(
     listener: TcpListener,
     key: String,
+    tenant: &str,
     client: Client,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
@@ -127,10 +130,13 @@ pub async fn serve_on(
         turns: Semaphore::new(INSERTS),
         queue: Semaphore::new(WAITING),
         waiting: RwLock::new(Some("the tables are being brought up to date".to_owned())),
+        logs: otlp::Logs::new(tenant),
     });
     metrics::show();
+    crate::metrics::otlp::show();
     let routes = axum::Router::new()
         .route("/v1/blocks", post(blocks))
+        .route("/v1/logs", post(otlp::logs))
         .route("/health", get(health))
         .with_state(intake.clone());
     let stop = shutdown.child_token();

@@ -16,6 +16,7 @@ pub mod intake;
 pub mod log;
 pub mod mail;
 pub mod node;
+pub mod otlp;
 mod process;
 mod serve;
 pub mod shipping;
@@ -49,6 +50,7 @@ static FAMILIES: &[&[&dyn Family]] = &[
     node::FAMILIES,
     log::FAMILIES,
     intake::FAMILIES,
+    otlp::FAMILIES,
     engine::FAMILIES,
 ];
 

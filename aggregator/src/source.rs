@@ -11,6 +11,7 @@ pub mod import;
 mod input;
 mod lines;
 mod origin;
+pub mod otlp;
 mod scribe;
 mod tap;
 #[cfg(test)]

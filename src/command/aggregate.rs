@@ -11,7 +11,7 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signal_or_orphaned(place.supervised);
     let clickhouse = roles::full_clickhouse(&config)?;
     let metrics = roles::metrics(&config, "aggregate", stop.clone());
-    aggregator::intake::serve(&config.events.aggregate, clickhouse, stop).await?;
+    aggregator::intake::serve(&config.events.aggregate, &config.site.tenant, clickhouse, stop).await?;
     metrics.await?;
     Ok(ExitCode::SUCCESS)
 }

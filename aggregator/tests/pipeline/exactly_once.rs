@@ -35,7 +35,8 @@ async fn start_intake(engine: &Engine) -> (SocketAddr, JoinHandle<()>, Cancellat
     let client = Client::new(&engine.url, "varde", "the-varde").unwrap();
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let task = tokio::spawn(async move { intake::serve_on(listener, KEY.into(), client, stopped).await.unwrap() });
+    let task =
+        tokio::spawn(async move { intake::serve_on(listener, KEY.into(), "default", client, stopped).await.unwrap() });
     (address, task, stop)
 }
 
