@@ -224,6 +224,7 @@ impl Config {
         ]
         .into_iter()
         .chain(&mut self.metrics.key_file)
+        .chain(&mut aggregate.otlp.headers_file)
         {
             *path = dir.join(&*path);
         }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::otlp::exporter;
+
 /// The least disk that a spool must be allowed: room for a few sealed batches.
 const SPOOL_MIN_BYTES: u64 = 16 << 20;
 
@@ -28,11 +30,18 @@ pub struct Aggregate {
     pub key_file: PathBuf,
     /// Octets that each shipper's spool may take; past it the oldest sealed batch is dropped, and counted.
     pub spool_max_bytes: u64,
+    /// Where traces of messages go.
+    pub otlp: exporter::Config,
 }
 
 impl Default for Aggregate {
     fn default() -> Self {
-        Self { listen: loopback(8024), key_file: "secrets/intake.key".into(), spool_max_bytes: 10 << 30 }
+        Self {
+            listen: loopback(8024),
+            key_file: "secrets/intake.key".into(),
+            spool_max_bytes: 10 << 30,
+            otlp: exporter::Config::default(),
+        }
     }
 }
 
@@ -84,6 +93,9 @@ impl Config {
                 "aggregate.spool_max_bytes",
                 format!("{} is too little: the least is {SPOOL_MIN_BYTES}", self.aggregate.spool_max_bytes),
             );
+        }
+        for (key, message) in self.aggregate.otlp.check() {
+            fault(&["aggregate.otlp.", &key].concat(), message);
         }
         if let Some(url) = &self.clickhouse.url {
             match reqwest::Url::parse(url) {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use aggregator::otlp::exporter::Exporter;
+
 use crate::place::Place;
 use crate::{roles, stop};
 
@@ -11,7 +13,24 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signal_or_orphaned(place.supervised);
     let clickhouse = roles::full_clickhouse(&config)?;
     let metrics = roles::metrics(&config, "aggregate", stop.clone());
-    aggregator::intake::serve(&config.events.aggregate, &config.site.tenant, clickhouse, stop).await?;
+    let told = config.path("run/otlp-traces.json");
+    let exporter = Exporter::new(&config.events.aggregate.otlp, told, clickhouse.clone())?;
+    // Ends with the process's own token or with the intake, whichever is first.
+    let telling = stop.child_token();
+    let traces = tokio::spawn({
+        let stop = telling.clone();
+        async move {
+            if let Some(exporter) = exporter {
+                exporter.run(stop).await;
+            }
+        }
+    });
+    let served =
+        aggregator::intake::serve(&config.events.aggregate, &config.site.tenant, clickhouse, stop.clone()).await;
+    telling.cancel();
+    traces.await?;
+    stop.cancel();
+    served?;
     metrics.await?;
     Ok(ExitCode::SUCCESS)
 }
