@@ -32,6 +32,8 @@ pub struct Config {
     pub web: web::Config,
     /// The `[pager]` section.
     pub pager: Option<Pager>,
+    /// The `[metrics]` section.
+    pub metrics: aggregator::metrics::Config,
 }
 
 /// Who this is.
@@ -162,6 +164,7 @@ impl Config {
         let node = document.section::<alerts::config::NodeConfig>("node", true);
         let web = document.section::<web::Config>("web", true);
         let pager = document.section::<Pager>("pager", false);
+        let metrics = document.section::<aggregator::metrics::Config>("metrics", false).unwrap_or_default();
         document.refuse_unknown_sections();
         // Each section that could be read is checked, whatever is wrong with the others.
         if checks == Checks::All {
@@ -177,7 +180,7 @@ impl Config {
         if let (Some(site), Some(mail), Some(events), Some(probes), Some(alerts), Some(node), Some(web)) =
             (site, mail, events, probes, alerts, node, web)
         {
-            let mut config = Self { dir, site, mail, events, probes, alerts, node, web, pager };
+            let mut config = Self { dir, site, mail, events, probes, alerts, node, web, pager, metrics };
             config.resolve_paths();
             if checks == Checks::All {
                 config.check_across(&mut document);
@@ -186,6 +189,14 @@ impl Config {
         } else {
             Err(document.finish().err().unwrap_or_default())
         }
+    }
+
+    /// The names of the processes that a suite can have.
+    pub fn processes(&self) -> Vec<String> {
+        let mail = ::mail::Service::ALL.map(|service| format!("mail-{}", service.as_str()));
+        let watchers = self.probes.watch.watcher.iter().map(|watcher| format!("watch-{}", watcher.name));
+        let fixed = ["up", "clickhouse", "aggregate", "pager", "mail", "node", "web"].map(str::to_owned);
+        fixed.into_iter().chain(mail).chain(watchers).collect()
     }
 
     /// A path of the file, from its folder.
@@ -221,7 +232,11 @@ impl Config {
             &mut self.web.operators_file,
             &mut self.web.session_key_file,
             &mut self.site.mask_key_file,
-        ] {
+        ]
+        .into_iter()
+        .chain(&mut self.metrics.key_file)
+        .chain(&mut aggregate.otlp.headers_file)
+        {
             *path = dir.join(&*path);
         }
     }
@@ -244,6 +259,8 @@ impl Config {
                 format!("{} is not there; `varde init` makes it", self.site.mask_key_file.display()),
             );
         }
+        let metrics = self.metrics.check(&self.processes());
+        document.semantic(metrics.into_iter().map(|(key, message)| (["metrics.", &key].concat(), message)).collect());
         for (index, unit) in self.alerts.unit.iter().enumerate() {
             if !self.node.allow_restart.contains(&unit.unit) {
                 document.fault(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aggregator::clickhouse::Client;
 use aggregator::emit::Emitter;
 use aggregator::mask::{Mask, Masking};
+use aggregator::metrics::Listener;
 use aggregator::ship::{self, Shipping};
 use anyhow::Context;
 use probes::keys::PublicKey;
@@ -105,4 +106,20 @@ pub fn watcher_keys(config: &Config) -> anyhow::Result<BTreeMap<String, PublicKe
     watchers
         .map(|watcher| Ok((watcher.name.clone(), PublicKey::read(&config.path(&watcher.public_key_file))?)))
         .collect()
+}
+
+/// Serves the metrics of the process of this name where the configuration says, until `stop`.
+pub fn metrics(config: &Config, process: &str, stop: CancellationToken) -> JoinHandle<()> {
+    let listener = config.metrics.listen.get(process).map(|address| {
+        let key = config.metrics.key_file.as_ref().map(|file| config.secret(file)).transpose();
+        key.map(|key| Listener { process: process.to_owned(), address: *address, key })
+    });
+    tokio::spawn(async move {
+        match listener {
+            None => {}
+            Some(Ok(listener)) => listener.serve(stop).await,
+            // Neither mail nor pages wait for want of numbers; without the key nobody may read them.
+            Some(Err(error)) => tracing::error!("metrics are not served: {error:#}"),
+        }
+    })
 }

@@ -58,6 +58,8 @@ pub async fn run(dir: &Path, options: Options) -> anyhow::Result<()> {
     let (emitter, shipping) = roles::emitter(&config, "supervisor", ours.clone()).await?;
     let history = Arc::new(unit::History::new(&config, emitter, Alarm::start(config.clone())));
     let (fleet, running) = unit::start(children::specs(&config, &dir, &options, embedded), &history);
+    let _telling = unit::tell(fleet.clone());
+    let metrics = roles::metrics(&config, "up", ours.clone());
     let socket = socket::serve(&dir, fleet.clone(), ours.clone())?;
     let keeper = tokio::spawn(ready::keep(config.clone(), fleet.clone(), accounts.clone(), ours.clone()));
 
@@ -66,6 +68,7 @@ pub async fn run(dir: &Path, options: Options) -> anyhow::Result<()> {
         () = stop.cancelled() => false,
     };
     if announced {
+        ready::write_targets(&config)?;
         ready::write(&config, &fleet.units(), &accounts)?;
         table::print(&config, &fleet.units(), &accounts);
         stop.cancelled().await;
@@ -73,7 +76,7 @@ pub async fn run(dir: &Path, options: Options) -> anyhow::Result<()> {
     tracing::info!("stopping every service");
     running.stop().await;
     ours.cancel();
-    for task in [socket, keeper, shipping] {
+    for task in [socket, keeper, shipping, metrics] {
         // A task of ours that panicked has said so already; the suite is stopping either way.
         let _ = tokio::time::timeout(Duration::from_millis(500), task).await;
     }

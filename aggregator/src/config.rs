@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::otlp::exporter;
 use crate::schema::{self, Lifetimes};
 
 /// The least disk that a spool must be allowed: room for a few sealed batches.
@@ -32,6 +33,8 @@ pub struct Aggregate {
     pub spool_max_bytes: u64,
     /// For how many days each table keeps its rows; one that is not named keeps its default, 0 is for ever.
     pub ttl: Lifetimes,
+    /// Where traces of messages go.
+    pub otlp: exporter::Config,
 }
 
 impl Default for Aggregate {
@@ -41,6 +44,7 @@ impl Default for Aggregate {
             key_file: "secrets/intake.key".into(),
             spool_max_bytes: 10 << 30,
             ttl: Lifetimes::new(),
+            otlp: exporter::Config::default(),
         }
     }
 }
@@ -99,6 +103,9 @@ impl Config {
         }
         for (table, message) in schema::check_lifetimes(&self.aggregate.ttl) {
             fault(&["aggregate.ttl.", &table].concat(), message);
+        }
+        for (key, message) in self.aggregate.otlp.check() {
+            fault(&["aggregate.otlp.", &key].concat(), message);
         }
         if let Some(url) = &self.clickhouse.url {
             match reqwest::Url::parse(url) {

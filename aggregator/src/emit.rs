@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use crate::event::Event;
+use crate::metrics;
 
 /// Events that may wait for the spool's writer. Past it they are counted as lost: the mail path and the
 /// paging path never wait for their own story to be written down.
@@ -25,10 +26,13 @@ impl Emitter {
         (Self { sender, lost: Arc::default() }, receiver)
     }
 
-    /// Hands an event over. The common columns that are empty are filled in by the spool.
+    /// Hands an event over, and counts what it tells. The common columns that are empty are filled in by the spool.
     pub fn emit(&self, event: impl Into<Event>) {
-        if self.sender.try_send(event.into()).is_err() {
+        let event = event.into();
+        metrics::event::count(&event);
+        if self.sender.try_send(event).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            metrics::event::EVENTS_LOST.with(&[]).inc();
         }
     }
 

@@ -2,13 +2,13 @@
 //!
 //! `POST /v1/blocks` takes one block (bearer key; token, table and rows in headers; zstd body) and answers 200 when
 //! ClickHouse has it, 422 when it can never have it, 503 with `Retry-After` when it cannot have it now.
-//! `GET /health` says whether blocks are taken, `GET /metrics` counts them.
+//! `POST /v1/logs` takes log records by OTLP/HTTP. `GET /health` says whether blocks are taken.
 
 mod block;
 #[cfg(test)]
 pub(crate) mod fake;
-mod metrics;
 mod night;
+mod otlp;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -24,16 +24,16 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clickhouse::{self, Client};
 use crate::config::Aggregate;
-use crate::emit::Emitter;
 use crate::listen::Bounded;
+use crate::metrics::{intake as metrics, shows};
 use crate::schema;
 use block::{BLOCK_ROWS, Block, Refusal};
-use metrics::Metrics;
 
 pub use night::Upkeep;
 
@@ -97,18 +97,19 @@ struct Intake {
     queue: Semaphore,
     /// Why no block is taken; `None` once the tables are there.
     waiting: RwLock<Option<String>>,
-    metrics: Metrics,
+    logs: otlp::Logs,
 }
 
-/// Serves the intake until `shutdown`: brings the tables up to date, answering 503 meanwhile, then takes blocks, and
-/// audits every night. What an audit finds goes to `emitter`.
+/// Serves the intake until `shutdown`, log records as those of `tenant`: brings the tables up to date, answering 503
+/// meanwhile, then takes blocks, and audits every night.
 ///
 /// # Errors
 /// See [`Error`]. That ClickHouse is away is none.
 pub async fn serve(
     config: &Aggregate,
+    tenant: &str,
     client: Client,
-    emitter: Emitter,
+    upkeep: Upkeep,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let path = config.key_file.clone();
@@ -119,8 +120,7 @@ pub async fn serve(
     }
     let address = config.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
-    let upkeep = Upkeep { lifetimes: config.ttl.clone(), emitter: Some(emitter) };
-    serve_on(listener, key, client, upkeep, shutdown).await
+    serve_on(listener, key, tenant, client, upkeep, shutdown).await
 }
 
 /// The same on a listener that is already there.
@@ -130,6 +130,7 @@ pub async fn serve(
 pub async fn serve_on(
     listener: TcpListener,
     key: String,
+    tenant: &str,
     client: Client,
     upkeep: Upkeep,
     shutdown: CancellationToken,
@@ -140,12 +141,14 @@ pub async fn serve_on(
         turns: Semaphore::new(INSERTS),
         queue: Semaphore::new(WAITING),
         waiting: RwLock::new(Some("the tables are being brought up to date".to_owned())),
-        metrics: Metrics::default(),
+        logs: otlp::Logs::new(tenant, upkeep.mask.clone()),
     });
+    metrics::show();
+    crate::metrics::otlp::show();
     let routes = axum::Router::new()
         .route("/v1/blocks", post(blocks))
+        .route("/v1/logs", post(otlp::logs))
         .route("/health", get(health))
-        .route("/metrics", get(counts))
         .with_state(intake.clone());
     let stop = shutdown.child_token();
     let stopped = stop.clone();
@@ -164,7 +167,7 @@ pub async fn serve_on(
     let migrating = async {
         let migrated = migrate(&intake, &upkeep, &stop).await;
         match migrated {
-            Ok(()) => night::run(&intake.client, &upkeep, &intake.metrics, &stop).await,
+            Ok(()) => night::run(&intake.client, &upkeep, &stop).await,
             Err(_) => stop.cancel(),
         }
         migrated
@@ -214,9 +217,28 @@ enum Verdict {
     Answer(StatusCode, &'static str),
 }
 
+impl Verdict {
+    fn count(&self) {
+        let result = match self {
+            Self::Stored { rows, bytes } => {
+                metrics::ROWS.with(&[]).add(*rows);
+                metrics::BYTES.with(&[]).add(*bytes);
+                "stored"
+            }
+            Self::Refused(_) => "refused",
+            Self::Later(_) => "later",
+            Self::Answer(..) => "bad_request",
+        };
+        metrics::BLOCKS.with(&[result]).inc();
+    }
+}
+
 async fn blocks(State(intake): State<Arc<Intake>>, headers: HeaderMap, body: Body) -> Response {
+    let in_flight = metrics::IN_FLIGHT.with(&[]);
+    in_flight.inc();
     let verdict = intake.take(&headers, body).await;
-    intake.metrics.count(&verdict);
+    in_flight.dec();
+    verdict.count();
     match verdict {
         Verdict::Stored { .. } => StatusCode::OK.into_response(),
         Verdict::Refused(why) => {
@@ -233,9 +255,6 @@ impl Intake {
         if !self.lets_in(headers) {
             return Verdict::Answer(StatusCode::UNAUTHORIZED, "the bearer key is not the intake's");
         }
-        if let Some(why) = self.waiting() {
-            return Verdict::Later(why);
-        }
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let (Some(token), Some(table), Some(rows)) =
             (text(HEADER_TOKEN), text(HEADER_TABLE), text(HEADER_ROWS).and_then(|rows| rows.parse().ok()))
@@ -245,17 +264,9 @@ impl Intake {
         if token.is_empty() || token.len() > TOKEN_MAX_BYTES {
             return Verdict::Answer(StatusCode::BAD_REQUEST, "varde-token is empty or too long");
         }
-        // The queue is bounded, and only who has a turn may fill memory with a body.
-        let Ok(_queued) = self.queue.try_acquire() else {
-            return Verdict::Later("too many blocks at once".to_owned());
-        };
-        let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.turns.acquire()).await else {
-            return Verdict::Later("too many blocks at once".to_owned());
-        };
-        let packed = match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, PACKED_MAX_BYTES)).await {
-            Ok(Ok(packed)) => packed,
-            Ok(Err(_)) => return Verdict::Answer(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broken off"),
-            Err(_) => return Verdict::Answer(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+        let (_turn, packed) = match self.body(body, PACKED_MAX_BYTES).await {
+            Ok(turn_and_body) => turn_and_body,
+            Err(verdict) => return verdict,
         };
         let named = table.to_owned();
         let checked = tokio::task::spawn_blocking(move || {
@@ -263,14 +274,30 @@ impl Intake {
             block::check(&named, rows, &native).map(|block| (block, native))
         });
         match checked.await {
-            Ok(Ok((block, native))) => self.insert(&block, token, rows, native).await,
+            Ok(Ok((block, native))) => self.insert(&block, token, rows, native.into()).await,
             Ok(Err(refusal)) => Verdict::Refused([table, ": ", &refusal.to_string()].concat()),
             Err(_) => Verdict::Later("the check of the block did not end".to_owned()),
         }
     }
 
+    /// Waits for a turn, which lasts as long as what is returned with the body, and reads the body.
+    async fn body(&self, body: Body, max: usize) -> Result<([SemaphorePermit<'_>; 2], Bytes), Verdict> {
+        if let Some(why) = self.waiting() {
+            return Err(Verdict::Later(why));
+        }
+        // The queue is bounded, and only who has a turn may fill memory with a body.
+        let too_many = || Verdict::Later("too many blocks at once".to_owned());
+        let queued = self.queue.try_acquire().map_err(|_| too_many())?;
+        let Ok(Ok(turn)) = tokio::time::timeout(PATIENCE, self.turns.acquire()).await else { return Err(too_many()) };
+        match tokio::time::timeout(PATIENCE, axum::body::to_bytes(body, max)).await {
+            Ok(Ok(read)) => Ok(([queued, turn], read)),
+            Ok(Err(_)) => Err(Verdict::Answer(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broken off")),
+            Err(_) => Err(Verdict::Answer(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+        }
+    }
+
     /// One insert, one block, one token (EVENTS: exactly once). The answer of ClickHouse is awaited.
-    async fn insert(&self, block: &Block, token: &str, rows: u64, native: Vec<u8>) -> Verdict {
+    async fn insert(&self, block: &Block, token: &str, rows: u64, native: Bytes) -> Verdict {
         let bytes = native.len() as u64;
         let most = BLOCK_ROWS.to_string();
         let settings = [
@@ -281,7 +308,10 @@ impl Intake {
             ("max_insert_block_size", &most),
             ("min_insert_block_size_rows", &most),
         ];
-        match self.client.insert(&statement(block), &settings, Bytes::from(native)).await {
+        let begun = Instant::now();
+        let inserted = self.client.insert(&statement(block), &settings, native).await;
+        metrics::INSERT_DURATION.with(&[]).observe(begun.elapsed().as_secs_f64());
+        match inserted {
             Ok(()) => Verdict::Stored { rows, bytes },
             Err(clickhouse::Error::Refused { code, message }) if DATA_CODES.contains(&code) => {
                 Verdict::Refused(message)
@@ -294,8 +324,7 @@ impl Intake {
     }
 
     fn lets_in(&self, headers: &HeaderMap) -> bool {
-        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        bearer.is_some_and(|key| aws_lc_rs::constant_time::verify_slices_are_equal(key, self.key.as_bytes()).is_ok())
+        shows(headers, &self.key)
     }
 
     fn waiting(&self) -> Option<String> {
@@ -303,6 +332,7 @@ impl Intake {
     }
 
     fn wait_for(&self, why: Option<String>) {
+        metrics::READY.with(&[]).set(if why.is_none() { 1.0 } else { 0.0 });
         *self.waiting.write().unwrap_or_else(PoisonError::into_inner) = why;
     }
 }
@@ -332,8 +362,4 @@ async fn health(State(intake): State<Arc<Intake>>) -> Response {
         None => (StatusCode::OK, "ready\n").into_response(),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, [why, "\n".to_owned()].concat()).into_response(),
     }
-}
-
-async fn counts(State(intake): State<Arc<Intake>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], intake.metrics.text()).into_response()
 }

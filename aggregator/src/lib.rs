@@ -19,6 +19,8 @@ pub mod clickhouse;
 pub mod engine;
 pub mod intake;
 pub mod listen;
+pub mod metrics;
+pub mod otlp;
 pub mod report;
 pub mod schema;
 pub mod summary;

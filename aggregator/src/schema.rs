@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::clickhouse::{self, Client};
 
-pub use audit::{Audit, Mismatch, Scope, audit, next as next_audit};
+pub use audit::{Audit, Mismatch, Scope, audit, audited, next as next_audit};
 pub use lifetime::{Lifetimes, MAX_DAYS, apply as apply_lifetimes, check as check_lifetimes};
 pub use print::{Cluster, READS, cluster, server};
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::emit::Emitter;
 use crate::mask::Mask;
+use crate::metrics;
 use crate::spool::{self, Owner, Spool};
 
 pub use sender::{Sender, Shipped, Stuck};
@@ -134,6 +135,7 @@ pub(crate) async fn start_at(
     let lost = emitter.lost_count();
     let task = tokio::spawn(async move {
         let Some(spool) = reopen(spool, &shipping, pace, &shutdown).await else { return };
+        let _telling = metrics::shipping::watch(&shipping.shipper, &spool.shelf());
         let sender = Sender::new(http, &shipping, spool.shelf(), pace);
         let writer = writer::Writer::new(spool, receiver, lost, pace);
         let sealed = CancellationToken::new();

@@ -8,13 +8,13 @@
 //! comes by syslog can be asked for only once: it is written to disk as it comes.
 
 mod config;
-pub mod counters;
 pub mod follow;
 pub mod import;
 mod input;
 pub mod journal;
 mod lines;
 mod origin;
+pub mod otlp;
 mod scribe;
 pub mod syslog;
 mod tap;

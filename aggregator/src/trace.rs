@@ -4,7 +4,7 @@
 //! Message-ID. Beginning with one of them, every row that shares one is found, then every row that shares one with
 //! those, until nothing new comes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,14 @@ const STEPS: &str = "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC')
     OR message_id IN {message_ids:Array(String)} OR trace_id IN {trace_ids:Array(String)}) \
     ORDER BY m.ts, kind DESC, queue_id LIMIT {rows:UInt32}";
 
+const OF_TRACES: &str = "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC') AS ts, node, kind, mta, queue_id, \
+    next_queue_id, message_id, trace_id, concat(sender_user, if(sender_domain = '', '', '@'), sender_domain) AS sender, \
+    concat(rcpt_user, if(rcpt_user = '' OR rcpt_domain = '', '', '@'), rcpt_domain) AS recipient, peer_host, \
+    if(peer_ip = toIPv6('::'), NULL, toString(peer_ip)) AS peer_ip, outcome, smtp_code, enhanced_code, class, response, \
+    attempt, delay_total_ms, delay_a_ms, delay_b_ms, delay_c_ms, delay_d_ms \
+    FROM message_trace AS m WHERE m.ts >= {from:DateTime64(6, 'UTC')} AND trace_id IN {trace_ids:Array(String)} \
+    ORDER BY trace_id, m.ts, kind DESC, queue_id LIMIT {most:UInt32} BY trace_id";
+
 /// What is known of a message.
 #[derive(Debug, Default)]
 struct Ids {
@@ -146,6 +154,31 @@ pub async fn trace(client: &Client, id: &str) -> Result<Vec<Step>, clickhouse::E
         }
     }
     Ok(steps)
+}
+
+/// Steps of one trace that are told of it.
+const STEPS_OF_TRACE: usize = 200;
+
+/// Everything that is known of these traces, which ended after `since`, by trace and in order; of each no more than 200
+/// steps.
+///
+/// # Errors
+/// ClickHouse is away, or refused the statement.
+pub async fn of_traces(
+    client: &Client,
+    traces: &BTreeSet<String>,
+    since: Time,
+) -> Result<BTreeMap<String, Vec<Step>>, clickhouse::Error> {
+    let mut found: BTreeMap<String, Vec<Step>> = BTreeMap::new();
+    if !traces.is_empty() {
+        let (traces, most) = (array(traces), STEPS_OF_TRACE.to_string());
+        let from = since.plus_millis(-LIFETIME_MS).to_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+        let params = [("trace_ids", traces.as_str()), ("most", &most), ("from", &from)];
+        for step in client.rows::<Step>(OF_TRACES, &params).await? {
+            found.entry(step.trace_id.clone()).or_default().push(step);
+        }
+    }
+    Ok(found)
 }
 
 /// A ClickHouse array of strings, as a parameter.

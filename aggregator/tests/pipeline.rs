@@ -3,6 +3,8 @@
 
 #[path = "pipeline/exactly_once.rs"]
 mod exactly_once;
+#[path = "pipeline/otlp.rs"]
+mod otlp;
 #[path = "pipeline/reports.rs"]
 mod reports;
 #[allow(dead_code, reason = "shared with the engine's own tests")]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use aggregator::emit::Emitter;
 use aggregator::event::Time;
 use aggregator::listen::Bounded;
+use aggregator::metrics::node as metrics;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
@@ -23,6 +24,7 @@ use probes::keys::{PublicKey, SigningKey};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
@@ -145,6 +147,9 @@ pub async fn serve_on<S: Supervisor>(
         supervisor,
         captures: Semaphore::new(MAX_CAPTURES),
     });
+    for result in ["done", "failed"] {
+        metrics::ORDERS.with(&[result]);
+    }
     let every = Duration::from_secs(config.sample_s.max(1));
     let sampler = tokio::spawn(sample::run(every, context.data_dir, context.emitter, context.shutdown.clone()));
     let router = Router::new()
@@ -162,7 +167,20 @@ pub async fn serve_on<S: Supervisor>(
     Ok(())
 }
 
-async fn evidence<S: Supervisor>(State(node): State<Arc<Node<S>>>, Json(signed): Json<Signed>) -> Response {
+async fn evidence<S: Supervisor>(node: State<Arc<Node<S>>>, signed: Json<Signed>) -> Response {
+    let begun = Instant::now();
+    let response = captured(node, signed).await;
+    let result = match response.status() {
+        StatusCode::OK => "captured",
+        StatusCode::FORBIDDEN => "refused",
+        _ => "failed",
+    };
+    metrics::CAPTURES.with(&[result]).inc();
+    metrics::CAPTURE_DURATION.with(&[]).observe(begun.elapsed().as_secs_f64());
+    response
+}
+
+async fn captured<S: Supervisor>(State(node): State<Arc<Node<S>>>, Json(signed): Json<Signed>) -> Response {
     let request: Request = match signed.open(Purpose::EvidenceRequest, &node.rules.watchers, Time::now()) {
         Ok(request) => request,
         Err(error) => return (StatusCode::FORBIDDEN, error.to_string()).into_response(),
@@ -192,11 +210,12 @@ async fn evidence<S: Supervisor>(State(node): State<Arc<Node<S>>>, Json(signed):
 
 async fn order<S: Supervisor>(State(node): State<Arc<Node<S>>>, Json(signed): Json<Signed>) -> Response {
     let answer = node.obey(&signed).await;
-    let status = match &answer {
-        OrderAnswer::Done { .. } => StatusCode::OK,
-        OrderAnswer::Refused { .. } => StatusCode::CONFLICT,
-        OrderAnswer::Failed { .. } => StatusCode::BAD_GATEWAY,
+    let (status, result) = match &answer {
+        OrderAnswer::Done { .. } => (StatusCode::OK, "done"),
+        OrderAnswer::Refused { reason, .. } => (StatusCode::CONFLICT, reason.as_str()),
+        OrderAnswer::Failed { .. } => (StatusCode::BAD_GATEWAY, "failed"),
     };
+    metrics::ORDERS.with(&[result]).inc();
     // Whoever is no watcher does not write his own words into the log.
     let from = node.rules.watchers.get_key_value(&signed.from).map_or("unknown signer", |(name, _)| name);
     tracing::info!(from, ?answer, "an order was answered");

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use aggregator::metrics::mail as metrics;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -67,8 +68,10 @@ impl Listener for Bounded {
             let (stream, peer) = Listener::accept(&mut self.socket).await;
             if let Some(seat) = self.seat(peer.ip().to_canonical()) {
                 let deadline = Box::pin(tokio::time::sleep(self.idle));
-                return (Connection { stream, idle: self.idle, deadline, _seat: seat }, peer);
+                let open = metrics::Open::new(self.name);
+                return (Connection { stream, idle: self.idle, deadline, _seat: seat, _open: open }, peer);
             }
+            metrics::CONNECTIONS_REFUSED.with(&[self.name]).inc();
             tracing::warn!(listener = self.name, "a connection was refused: too many sessions");
             // A fresh socket has room for one line; a client that does not read it is not waited for.
             let _ = stream.try_write(BUSY);
@@ -115,6 +118,7 @@ pub(crate) struct Connection {
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
     _seat: Seat,
+    _open: metrics::Open,
 }
 
 impl Connection {

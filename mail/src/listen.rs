@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use aggregator::metrics::mail as metrics;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -89,7 +90,9 @@ impl Listener {
     /// It is taken, or not ours.
     pub async fn bind(key: &'static str, address: SocketAddr, opening: Opening) -> Result<Self, BindError> {
         let socket = TcpListener::bind(address).await.map_err(|source| BindError { key, address, source })?;
-        Ok(Self { name: key.trim_end_matches("_listen"), socket, opening })
+        let name = key.trim_end_matches("_listen");
+        metrics::show_listener(name);
+        Ok(Self { name, socket, opening })
     }
 
     /// The address it is bound to (the real port when 0 was asked for).
@@ -147,6 +150,7 @@ impl Listener {
         if sessions.tasks.len() >= limits.max_sessions
             || sessions.by_ip.get(&ip).copied().unwrap_or(0) >= limits.max_sessions_per_ip
         {
+            metrics::CONNECTIONS_REFUSED.with(&[self.name]).inc();
             tracing::warn!(listener = self.name, "a connection was refused: too many sessions");
             if matches!(self.opening, Opening::Plain) {
                 // A fresh socket has room for one line; a client that does not read it is not waited for.
@@ -158,12 +162,16 @@ impl Listener {
         let Ok(local) = socket.local_addr() else { return };
         let (service, opening, shutdown) = (Arc::clone(service), self.opening.clone(), shutdown.clone());
         let handshake = limits.handshake_timeout();
+        let name = self.name;
+        let open = metrics::Open::new(name);
         let session = async move {
+            let _open = open;
             let stream = match opening {
                 Opening::Plain => Stream::Plain(socket),
                 Opening::Tls(tls) => match Stream::Plain(socket).upgrade(&tls, handshake).await {
                     Ok(stream) => stream,
                     Err(error) => {
+                        metrics::HANDSHAKES_FAILED.with(&[name]).inc();
                         tracing::debug!(%error, "the TLS handshake failed");
                         return;
                     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aggregator::emit::Emitter;
+use aggregator::metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -121,6 +122,7 @@ pub async fn serve(service: Service, config: Arc<Config>, context: Context) -> R
 
 /// A server of a role with the stores of the data directory.
 fn server(role: Role, tls: Arc<ServerTls>, config: &Arc<Config>, context: &Context) -> Result<Arc<Server>, ServeError> {
+    metrics::event::show_receptions();
     let Stores { blobs, directory, .. } = Stores::open(&context.data_dir)?;
     let queue = Queue::open(&context.data_dir.join(QUEUE))?;
     let (config, emitter) = (Arc::clone(config), context.emitter.clone());
@@ -161,6 +163,8 @@ async fn queue(config: Arc<Config>, context: Context) -> Result<(), ServeError> 
     let dns = Arc::new(SystemDns::new().map_err(io("reading the system's resolver configuration"))?);
     let relay = Relay::new(&config.hostname, &config.limits);
     let pulse = Arc::new(Pulse::default());
+    let _telling = health::tell(queue.clone(), Arc::clone(&pulse));
+    metrics::event::show_deliveries();
     let routes = health::router(queue.clone(), Arc::clone(&pulse));
     let collector = Collector::new(queue.clone(), Arc::clone(&blobs), Arc::clone(&mailboxes));
     let emitter = context.emitter.clone();

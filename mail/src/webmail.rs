@@ -12,6 +12,7 @@ mod page;
 use std::sync::Arc;
 
 use aggregator::emit::Emitter;
+use aggregator::metrics;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -49,7 +50,9 @@ pub async fn serve(config: Arc<Config>, context: Context) -> Result<(), ServeErr
     let listener = Listener::bind("web_listen", config.web_listen, Opening::Plain).await?;
     let site = Bounded::new(listener.name, listener.socket, &config.limits);
     let app = App::open(config, &context)?;
-    axum::serve(site, routes(Arc::new(app)).into_make_service_with_connect_info::<Peer>())
+    metrics::event::show_receptions();
+    let routes = metrics::observe_requests(routes(Arc::new(app)), "webmail");
+    axum::serve(site, routes.into_make_service_with_connect_info::<Peer>())
         .with_graceful_shutdown(context.shutdown.clone().cancelled_owned())
         .await
         .map_err(|source| ServeError::Io { doing: "serving the webmail".to_owned(), source })

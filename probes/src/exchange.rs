@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::event::Time;
+use aggregator::metrics::watch as metrics;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -149,6 +150,7 @@ impl Link {
         let mut pace = Pace { failing: None };
         loop {
             let sent = self.send_next().await;
+            metrics::EXCHANGE_SENT.with(&[&self.peer, if sent.is_ok() { "taken" } else { "failed" }]).inc();
             match (&sent, pace.failing) {
                 (Err(message), None) => {
                     tracing::warn!(peer = %self.peer, "observations cannot be told to the peer: {message}; trying again");

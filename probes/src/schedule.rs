@@ -113,6 +113,11 @@ impl Turns {
         self.started
     }
 
+    /// When a slot begins.
+    pub fn begin_of(&self, slot: i64) -> Time {
+        self.slots.at(slot)
+    }
+
     /// When there may be something to do; `None` while it runs.
     pub fn wake(&self) -> Option<Time> {
         let slot = self.slots.at(self.next);

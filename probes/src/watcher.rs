@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use aggregator::emit::Emitter;
 use aggregator::event::Time;
+use aggregator::metrics::watch as metrics;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -241,14 +242,22 @@ async fn observations(State(handle): State<Handle>, headers: HeaderMap, body: By
         Ok(opened) => opened,
         Err(refusal) => {
             tracing::warn!("observations of a peer were refused: {refusal}");
-            let status = match refusal {
-                Refusal::UnknownWatcher(_) | Refusal::Signature(_) => StatusCode::FORBIDDEN,
-                Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
-                Refusal::Clock { .. } => StatusCode::CONFLICT,
+            let (status, reason) = match refusal {
+                Refusal::UnknownWatcher(_) => (StatusCode::FORBIDDEN, "unknown_watcher"),
+                Refusal::Signature(_) => (StatusCode::FORBIDDEN, "signature"),
+                Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+                Refusal::Clock { .. } => (StatusCode::CONFLICT, "clock"),
             };
+            metrics::EXCHANGE_REFUSED.with(&[reason]).inc();
             return (status, format!("{refusal}\n")).into_response();
         }
     };
+    let now = Time::now();
+    metrics::EXCHANGE_HEARD.with(&[&batch.from]).set(now.0 as f64 / 1e6);
+    for seen in &batch.observations {
+        let lag_ms = now.millis_since(seen.ts).saturating_sub(seen.total_ms.into());
+        metrics::EXCHANGE_LAG.with(&[&batch.from]).observe_ms(lag_ms);
+    }
     let (reply, answer) = oneshot::channel();
     let command = Command::Heard { from: batch.from, observations: batch.observations, reply };
     let heard = async {

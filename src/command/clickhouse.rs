@@ -6,7 +6,7 @@ use std::time::Duration;
 use aggregator::engine::{self, EngineConfig, EngineUser, Limits, Role};
 
 use crate::place::Place;
-use crate::stop;
+use crate::{roles, stop};
 
 /// Runs the engine until a signal. What is under way may end within this time.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
         drain: DRAIN,
     };
     let stop = stop::on_signal_or_orphaned(place.supervised);
+    let metrics = roles::metrics(&config, "clickhouse", stop.clone());
     tokio::task::spawn_blocking(move || engine::run(engine_config, stop)).await??;
+    metrics.await?;
     Ok(ExitCode::SUCCESS)
 }

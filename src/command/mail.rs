@@ -16,6 +16,7 @@ pub async fn run(args: &Mail) -> anyhow::Result<ExitCode> {
     let data_dir = config.path("mail");
     let shipping_stop = tokio_util::sync::CancellationToken::new();
     let (emitter, shipping) = roles::emitter(&config, &shipper, shipping_stop.clone()).await?;
+    let metrics = roles::metrics(&config, &shipper, stop.clone());
     let mail_config = Arc::new(config.mail);
     let services = args.service.map_or_else(|| mail::Service::ALL.to_vec(), |service| vec![service]);
     let mut running = JoinSet::new();
@@ -30,6 +31,7 @@ pub async fn run(args: &Mail) -> anyhow::Result<ExitCode> {
         let ended = ended.map_err(anyhow::Error::from).and_then(|ended| ended.map_err(anyhow::Error::from));
         outcome = outcome.and(ended);
     }
+    metrics.await?;
     shipping_stop.cancel();
     shipping.await?;
     outcome.map(|()| ExitCode::SUCCESS)

@@ -16,6 +16,7 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     let mut config = place.load()?;
     let stop = stop::on_signal_or_orphaned(place.supervised);
     let (emitter, shipping) = roles::emitter(&config, "node", stop.clone()).await?;
+    let metrics = roles::metrics(&config, "node", stop.clone());
     let watchers = roles::watcher_keys(&config)?;
     let logs = std::mem::take(&mut config.node.log);
     let following = tokio::spawn(follow(
@@ -36,6 +37,7 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&context.data_dir)?;
     let supervisor = SupervisorSocket::new(up::socket_path(&config.dir));
     node::serve(config.node, context, supervisor).await?;
+    metrics.await?;
     shipping.await?;
     hearing.await??;
     following.await?

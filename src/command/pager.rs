@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use crate::place::Place;
-use crate::stop;
+use crate::{roles, stop};
 use inbox::{Inbox, Received};
 
 /// A page is text: this is plenty.
@@ -55,9 +55,11 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
         .route("/health", get(|| async { "ok\n" }))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(pager.clone());
+    let metrics = roles::metrics(&config, "pager", stop.clone());
     let sink = tokio::spawn(smtp::serve(mail, pager.clone(), stop.clone()));
     axum::serve(http, app).with_graceful_shutdown(stop.cancelled_owned()).await?;
     sink.await?;
+    metrics.await?;
     Ok(ExitCode::SUCCESS)
 }
 

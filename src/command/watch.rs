@@ -78,12 +78,14 @@ pub async fn run(args: &Watch) -> anyhow::Result<ExitCode> {
         prober: Arc::new(Chain(handle.clone())),
         shutdown: stop.clone(),
     };
-    let (responder, responder_task) = responder::start(Arc::new(config.alerts), responding).await?;
+    let (responder, responder_task) = responder::start(Arc::new(config.alerts.clone()), responding).await?;
 
+    let metrics = roles::metrics(&config, &format!("watch-{me}"), stop.clone());
     let app = handle.router().merge(responder.router());
     axum::serve(Bounded::new(listener, IDLE), app).with_graceful_shutdown(stop.cancelled_owned()).await?;
     watcher_task.await?;
     responder_task.await?;
+    metrics.await?;
     shipping_stop.cancel();
     shipping.await?;
     Ok(ExitCode::SUCCESS)

@@ -26,7 +26,9 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
         emitter,
         shutdown: stop,
     };
+    let metrics = roles::metrics(&config, "web", context.shutdown.clone());
     ::web::serve(config.web, context).await?;
+    metrics.await?;
     shipping.await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 
+/// The section whose every key is an address to listen on.
+const METRICS: &str = "metrics.listen";
+
 /// The ports that a file listens on, each with its key: `listen`, or a name that ends in `_listen`, with the section.
 pub fn listen_ports(text: &str) -> BTreeMap<u16, String> {
     let mut section = String::new();
@@ -15,7 +18,7 @@ pub fn listen_ports(text: &str) -> BTreeMap<u16, String> {
         }
         let Some((key, value)) = line.split_once('=') else { continue };
         let key = key.trim();
-        if key != "listen" && !key.ends_with("_listen") {
+        if key != "listen" && !key.ends_with("_listen") && section != METRICS {
             continue;
         }
         let address = value.split('"').nth(1).unwrap_or_default();
@@ -89,5 +92,7 @@ mod tests {
             listen_ports("[mail]\nmx_listen = \"127.0.0.1:2525\"\n[[watch.watcher]]\nlisten = \"[::1]:8091\"\n");
         assert_eq!(ports.get(&2525).map(String::as_str), Some("mail.mx_listen"));
         assert_eq!(ports.get(&8091).map(String::as_str), Some("watch.watcher.listen"));
+        let ports = listen_ports("[metrics]\nkey_file = \"x:1\"\n[metrics.listen]\nmail-mx = \"127.0.0.1:9411\"\n");
+        assert_eq!(ports, BTreeMap::from([(9411, "metrics.listen.mail-mx".to_owned())]));
     }
 }

@@ -11,6 +11,8 @@ use super::unit::{Fleet, Status};
 use crate::config::Config;
 use crate::init::{Account, secrets};
 
+/// The scrape targets, in the folder.
+pub const TARGETS: &str = "run/prometheus-targets.json";
 /// Between two looks at a service that is starting.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -58,7 +60,10 @@ pub async fn keep(config: Arc<Config>, fleet: Fleet, accounts: Vec<Account>, sto
 pub fn write(config: &Config, units: &[Status], accounts: &[Account]) -> anyhow::Result<()> {
     let services: Vec<_> = units
         .iter()
-        .map(|unit| json!({"name": unit.spec.name, "pid": unit.pid, "address": unit.spec.address}))
+        .map(|unit| {
+            let metrics = metrics_url(config, &unit.spec.name);
+            json!({"name": unit.spec.name, "pid": unit.pid, "address": unit.spec.address, "metrics": metrics})
+        })
         .collect();
     let clickhouse =
         config.events.clickhouse.url.clone().unwrap_or_else(|| format!("http://{}/", config.events.clickhouse.listen));
@@ -70,11 +75,32 @@ pub fn write(config: &Config, units: &[Status], accounts: &[Account]) -> anyhow:
             "webmail": format!("http://{}/", config.mail.web_listen),
             "clickhouse": clickhouse,
             "intake": format!("http://{}/", config.events.aggregate.listen),
+            "metrics": metrics_url(config, "up"),
             "pager": config.pager.as_ref().map(|pager| format!("http://{}/", pager.listen)),
         },
         "accounts": accounts,
     });
     secrets::write_atomically(&path(config), format!("{ready:#}\n").as_bytes(), 0o600)
+}
+
+/// Where a process serves its metrics; `None`: nowhere.
+fn metrics_url(config: &Config, process: &str) -> Option<String> {
+    config.metrics.listen.get(process).map(|address| format!("http://{address}/metrics"))
+}
+
+/// The scrape targets of the suite, as Prometheus reads them (`file_sd_configs`).
+///
+/// # Errors
+/// Names the file.
+pub fn write_targets(config: &Config) -> anyhow::Result<()> {
+    let targets: Vec<_> = config
+        .metrics
+        .listen
+        .iter()
+        .map(|(process, address)| json!({"targets": [address], "labels": {"process": process}}))
+        .collect();
+    let targets = serde_json::Value::from(targets);
+    secrets::write_atomically(&config.path(TARGETS), format!("{targets:#}\n").as_bytes(), 0o644)
 }
 
 /// Removes the file: nothing is ready any more.

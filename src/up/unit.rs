@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use aggregator::emit::Emitter;
 use aggregator::event::{RemedyRow, RemedyState, Time};
+use aggregator::metrics::{Collecting, collect, node as metrics};
+use futures_util::FutureExt;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -88,6 +90,19 @@ impl Fleet {
     pub fn changes(&self) -> Changes {
         Changes(self.units.iter().map(|member| member.status.clone()).collect())
     }
+}
+
+/// Tells of the units in the metrics for as long as what it gives is kept.
+pub fn tell(fleet: Fleet) -> Collecting {
+    collect(move || {
+        for unit in fleet.units() {
+            let name = [unit.spec.name.as_str()];
+            metrics::UNIT_UP.with(&name).set(if unit.pid.is_some() { 1.0 } else { 0.0 });
+            metrics::UNIT_RESTARTS.with(&name).mirror(unit.restarts.into());
+            metrics::UNIT_STARTED.with(&name).set(unit.since.0 as f64 / 1e6);
+        }
+        std::future::ready(()).boxed()
+    })
 }
 
 /// Tells of changes of the units. None is missed, however long the reader takes over the one before.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aggregator::emit::Emitter;
 use aggregator::event::Time;
 use aggregator::listen::{Bounded, IDLE, Peer};
+use aggregator::metrics::observe_requests;
 use axum::Router;
 use chrono_tz::Tz;
 use tokio::net::TcpListener;
@@ -159,9 +160,10 @@ pub(crate) async fn serve_on(
         mail::run(context.clickhouse, zone, mail_in, token).await;
         ("the task that asks ClickHouse", Ok(()))
     });
-    tasks.spawn(run("the operator's site", operator_listener, routes::operator(operator), shutdown.clone()));
-    let public = Arc::new(PublicSite { snapshot });
-    tasks.spawn(run("the public site", public_listener, routes::public(public), shutdown.clone()));
+    let operator = observe_requests(routes::operator(operator), "operator");
+    tasks.spawn(run("the operator's site", operator_listener, operator, shutdown.clone()));
+    let public = observe_requests(routes::public(Arc::new(PublicSite { snapshot })), "public");
+    tasks.spawn(run("the public site", public_listener, public, shutdown.clone()));
     supervise(tasks, &shutdown).await
 }
 

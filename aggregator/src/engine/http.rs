@@ -15,11 +15,13 @@ use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::exception::{Exception, code};
 use super::pool::{Job, Pool, Task};
 use super::session::{self, Limits, Role, SessionRequest};
 use super::statement::{self, Statement};
+use crate::metrics;
 use answer::Refusal;
 pub use auth::EngineUser;
 use request::{Asked, Room, Text};
@@ -166,5 +168,11 @@ async fn ping() -> Response {
 }
 
 async fn query(State(face): State<Arc<Face>>, request: Request<Body>) -> Response {
-    face.answer(request).await.unwrap_or_else(IntoResponse::into_response)
+    let (begun, running) = (Instant::now(), metrics::engine::QUERIES_RUNNING.with(&[]));
+    running.inc();
+    let response = face.answer(request).await.unwrap_or_else(IntoResponse::into_response);
+    running.dec();
+    metrics::engine::QUERIES.with(&[metrics::class(response.status())]).inc();
+    metrics::engine::QUERY_DURATION.with(&[]).observe(begun.elapsed().as_secs_f64());
+    response
 }

@@ -41,7 +41,10 @@ pub(crate) async fn start(client: Client) -> (String, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = ["http://", &listener.local_addr().unwrap().to_string()].concat();
     let stop = CancellationToken::new();
-    tokio::spawn(serve_on(listener, KEY.to_owned(), client, Upkeep::default(), stop.clone()));
+    tokio::spawn({
+        let stop = stop.clone();
+        async move { serve_on(listener, KEY.to_owned(), "default", client, Upkeep::default(), stop).await }
+    });
     (url, stop)
 }
 
@@ -78,7 +81,7 @@ async fn a_block_becomes_one_insert_that_clickhouse_will_know_again() {
     ] {
         assert_eq!(insert.settings.get(setting).map(String::as_str), Some(value), "{setting}");
     }
-    let (_, metrics) = running.get("/metrics").await;
+    let metrics = crate::metrics::page(crate::metrics::Format::Prometheus).await;
     assert!(metrics.contains("varde_intake_blocks_total{result=\"stored\"} 1\n"), "{metrics}");
     assert!(metrics.contains("varde_intake_rows_total 1\n"), "{metrics}");
 }
@@ -124,4 +127,91 @@ async fn while_clickhouse_is_away_shippers_are_told_to_come_again() {
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.headers()["retry-after"], "1");
     assert_eq!(reqwest::get([&url, "/health"].concat()).await.unwrap().status(), 503);
+}
+
+/// An export of one line, in JSON.
+fn json(line: &str) -> String {
+    serde_json::json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+        {"timeUnixNano": "1795342608000000000", "body": {"stringValue": line}}
+    ]}]}]})
+    .to_string()
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut packed, body).unwrap();
+    packed.finish().unwrap()
+}
+
+impl Running {
+    async fn logs(&self, key: &str, kind: &str, encoding: &str, body: Vec<u8>) -> Response {
+        let request = reqwest::Client::new().post([&self.url, "/v1/logs"].concat()).bearer_auth(key);
+        request.header("content-type", kind).header("content-encoding", encoding).body(body).send().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_export_of_logs_is_answered_in_its_own_encoding_and_as_otlp_says() {
+    use crate::otlp::message::Status;
+    use prost::Message as _;
+
+    let running = Running::start().await;
+    let (proto, text) = ("application/x-protobuf", "application/json");
+    let line = json("a line of no dialect");
+    let answer = running.logs(KEY, text, "gzip", gzip(line.as_bytes())).await;
+    assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()), (200, text));
+    assert_eq!(answer.text().await.unwrap(), "{}");
+    let [insert] = &running.fake.seen()[..] else { panic!("one block, one insert") };
+    assert!(insert.statement.starts_with("INSERT INTO `raw_lines` "), "{}", insert.statement);
+    let token = &insert.settings["insert_deduplication_token"];
+    assert!(token.starts_with("otlp/") && token.ends_with("/raw_lines/20779"), "{token}");
+
+    let empty = running.logs(KEY, text, "identity", json("").into_bytes()).await;
+    assert_eq!(empty.status(), 200);
+    let said: serde_json::Value = empty.json().await.unwrap();
+    assert_eq!(said["partialSuccess"]["rejectedLogRecords"], "1");
+    assert!(said["partialSuccess"]["errorMessage"].as_str().unwrap().contains("empty body"), "{said}");
+
+    let bomb = gzip(&vec![b' '; 17 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    for (key, kind, encoding, body, wanted) in [
+        ("another", proto, "identity", Vec::new(), 401),
+        (KEY, "text/plain", "identity", Vec::new(), 415),
+        (KEY, proto, "br", Vec::new(), 415),
+        (KEY, proto, "gzip", b"no gzip".to_vec(), 400),
+        (KEY, proto, "identity", b"no protobuf".to_vec(), 400),
+        (KEY, proto, "gzip", bomb.clone(), 413),
+        (KEY, text, "gzip", bomb, 413),
+    ] {
+        let answer = running.logs(key, kind, encoding, body).await;
+        assert_eq!(answer.status(), wanted, "{kind} {encoding}");
+        let body = answer.bytes().await.unwrap();
+        if kind == text {
+            assert!(body.starts_with(b"{"), "{body:?}");
+        } else {
+            assert!(!Status::decode(body).unwrap().message.is_empty(), "{wanted}");
+        }
+    }
+    assert_eq!(running.fake.seen().len(), 1, "nothing of these came to ClickHouse");
+    running.stop.cancel();
+}
+
+#[tokio::test]
+async fn an_export_that_could_not_be_inserted_whole_comes_again_as_the_same_rows() {
+    let running = Running::start().await;
+    let line = "Nov 22 10:16:49 mx1 postfix/smtp[8]: 4XYZ12abcd: to=<bob@example.net>, \
+        relay=mx.example.net[192.0.2.7]:25, delay=1.5, delays=0.1/0.2/0.4/0.8, dsn=2.0.0, status=sent (250 2.0.0 ok)";
+    let send = || running.logs(KEY, "application/json", "identity", json(line).into_bytes());
+    // The delivery is stored though the answer is lost; then the raw line is not stored.
+    running.fake.then(&[Insert::StoresAndFallsSilent]);
+    let answer = send().await;
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    assert_eq!(running.fake.stored.lock().unwrap().len(), 1);
+    for _ in 0..2 {
+        assert_eq!(send().await.status(), 200);
+    }
+    let stored = running.fake.stored.lock().unwrap();
+    let tables: Vec<&str> = stored.keys().filter_map(|token| token.split('/').nth(2)).collect();
+    assert_eq!(tables, ["deliveries", "raw_lines"], "each table once");
+    running.stop.cancel();
 }

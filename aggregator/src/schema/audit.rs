@@ -32,6 +32,11 @@ const ROLLED_UP: &str = "SELECT (SELECT sum({measure:Identifier}) FROM {rollup:I
     (SELECT count() FROM {table:Identifier} WHERE ts >= toDateTime64({day:Date}, 6, 'UTC') \
     AND ts < toDateTime64(addDays({day:Date}, 1), 6, 'UTC')) AS other SETTINGS max_threads = 2";
 
+/// The tables and rollups that an audit looks at.
+pub fn audited() -> impl Iterator<Item = &'static str> {
+    Event::TABLES.iter().map(|(name, _)| *name).chain(ROLLUPS.iter().map(|(rollup, ..)| *rollup))
+}
+
 /// Which days are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {

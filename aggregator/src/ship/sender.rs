@@ -146,7 +146,7 @@ impl Sender {
                 return aside.map(|()| 0).map_err(disk);
             }
         };
-        let (mut rows, mut aside) = (0, None);
+        let (mut rows, mut blocks, mut aside) = (0, 0, None);
         for (index, block) in segment.header.blocks.iter().enumerate() {
             let read = segment.clone();
             let packed = match self.on_disk(move |_| read.block(index)).await? {
@@ -158,7 +158,10 @@ impl Sender {
                 }
             };
             match self.post(&segment.header.token(block), &block.table, block.rows, packed).await? {
-                Answer::Stored => rows += block.rows,
+                Answer::Stored => {
+                    rows += block.rows;
+                    blocks += 1;
+                }
                 Answer::Refused(said) => {
                     let said = [&block.table, ": the intake refused it for good: ", &said].concat();
                     aside.get_or_insert((Aside::Refused, said));
@@ -171,6 +174,7 @@ impl Sender {
         };
         self.on_disk(done).await?.map_err(disk)?;
         self.shelf.counters.shipped_rows.fetch_add(rows, Ordering::Relaxed);
+        self.shelf.counters.shipped_blocks.fetch_add(blocks, Ordering::Relaxed);
         Ok(rows)
     }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Pace;
 use crate::event::{Event, RawLine, Time};
+use crate::metrics;
 use crate::spool::{self, Spool};
 
 /// Events that are written with one write.
@@ -102,6 +103,7 @@ impl Writer {
                 Ok(false) => return Ok(()),
                 Err(_) if shutdown.is_cancelled() => {
                     self.lost.fetch_add(events.len() as u64, Ordering::Relaxed);
+                    metrics::event::EVENTS_LOST.with(&[]).add(events.len() as u64);
                     tracing::error!(
                         events = events.len(),
                         "events are lost: the disk did not take them before the end"

@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::origin::Origins;
 use super::scribe::Scribe;
 use super::{BATCH_BYTES, BATCH_EVENTS, BATCH_ROOM, LogConfig, LogPlace};
-use crate::dialect::Reading;
 use crate::event::{Event, Time};
+use crate::metrics;
 use crate::ship::{self, Sender, Shipping};
 use crate::spool::{self, Shelf, Spool};
 use journal::Journal;
@@ -92,6 +92,10 @@ impl Follower {
         origins.merge(&import.checkpoint.as_deref().and_then(Origins::decode).unwrap_or_default());
         let scribe = Scribe { node: shipping.node.clone(), override_node: false, mask: shipping.mask.clone() };
         let desk = Desk { origins, scribe, events: Vec::new(), bytes: 0, since: None };
+        metrics::log::READ_BYTES.with(&[]);
+        for log in logs {
+            metrics::log::show(&log.dialect);
+        }
         let (mut files, mut journals) = (Vec::new(), Vec::new());
         for config in logs {
             match config.place() {
@@ -197,9 +201,10 @@ impl Desk {
             self.scribe.line(reader, &mut tap.place, line, &mut self.events);
         }
         if last && let Some(line) = tap.lines.last() {
-            let _: Reading = self.scribe.line(reader, &mut tap.place, line, &mut self.events);
+            self.scribe.line(reader, &mut tap.place, line, &mut self.events);
         }
         let read = tap.lines.position() - before;
+        metrics::log::READ_BYTES.with(&[]).add(read);
         if read > 0 {
             self.bytes += read;
             self.since.get_or_insert(now);
@@ -219,6 +224,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), ship::Error> {
     let Some(follower) = open(logs, &shipping, beside, &shutdown).await? else { return Ok(()) };
+    let _telling = metrics::shipping::watch(&shipping.shipper, &follower.shelf());
     let sender = Sender::of_shelf(&shipping, follower.shelf())?;
     let sealed = CancellationToken::new();
     tokio::join!(

@@ -5,8 +5,7 @@ use super::origin::Digest;
 use crate::dialect::{Reader, Reading};
 use crate::event::{Event, EventId, RawLine, Time};
 use crate::mask::Mask;
-
-use super::counters;
+use crate::metrics;
 
 /// Octets of an unrecognised line that are kept.
 const RAW_BYTES: usize = KEPT;
@@ -80,7 +79,7 @@ impl Scribe {
             self.finish(event, identity(index));
         }
         let recognised = reading == Reading::Recognised;
-        counters::count(reader.dialect(), recognised);
+        metrics::log::count(reader.dialect(), reading);
         if !recognised || source.raw {
             last = last.or_else(|| reader.time(line));
         }

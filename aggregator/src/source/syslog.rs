@@ -26,11 +26,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::BATCH_ROOM;
 use super::config::SyslogConfig;
-use super::counters::Syslog;
 use super::scribe::{Scribe, Source};
 use crate::dialect::clock::Clock;
 use crate::dialect::{self, Reader};
 use crate::event::{Event, Time};
+use crate::metrics::log::Syslog;
 use crate::ship::{self, Sender, Shipping};
 use crate::spool::{self, Spool};
 use listen::Bound;
@@ -91,6 +91,7 @@ pub struct Listeners {
 /// # Errors
 /// See [`Error`].
 pub async fn bind(configs: Vec<SyslogConfig>, shipping: Shipping) -> Result<Listeners, Error> {
+    Syslog::show();
     let mut bound = Vec::new();
     for (number, config) in configs.into_iter().enumerate() {
         bound.push(Bound::new(number, config).await?);

@@ -8,10 +8,12 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use super::files::Files;
 use super::segment::{Fault, Segment};
+use crate::event::Time;
 
 /// Files that were set aside and are kept for a person to look at; past it the oldest is removed.
 pub const SET_ASIDE_FILES: usize = 100;
@@ -25,6 +27,8 @@ pub struct Counters {
     pub sealed: AtomicU64,
     /// Rows that the intake acknowledged.
     pub shipped_rows: AtomicU64,
+    /// The blocks of those.
+    pub shipped_blocks: AtomicU64,
     /// Segments dropped because the spool was full.
     pub dropped: AtomicU64,
     /// The rows of those.
@@ -91,6 +95,13 @@ impl Shelf {
     /// The sequence of the oldest segment.
     pub fn oldest(&self) -> Option<u64> {
         self.lock().keys().next().copied()
+    }
+
+    /// When the oldest segment was sealed, as its file says.
+    pub fn oldest_sealed_at(&self) -> Option<Time> {
+        let path = self.files.path(&segment_name(self.oldest()?));
+        let sealed = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
+        Some(DateTime::<Utc>::from(sealed).into())
     }
 
     pub(super) fn sequences(&self) -> Vec<u64> {

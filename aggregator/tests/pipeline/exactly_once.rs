@@ -37,8 +37,9 @@ async fn start_intake(engine: &Engine) -> (SocketAddr, JoinHandle<()>, Cancellat
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let upkeep = intake::Upkeep::default();
-    let task =
-        tokio::spawn(async move { intake::serve_on(listener, KEY.into(), client, upkeep, stopped).await.unwrap() });
+    let task = tokio::spawn(async move {
+        intake::serve_on(listener, KEY.into(), "default", client, upkeep, stopped).await.unwrap();
+    });
     (address, task, stop)
 }
 

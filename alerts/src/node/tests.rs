@@ -62,6 +62,7 @@ impl World {
             restarts_per_host_day: 4,
             sample_s: 60,
             log: Vec::new(),
+            syslog: Vec::new(),
         };
         let (emitter, mut events) = Emitter::channel();
         let shutdown = CancellationToken::new();

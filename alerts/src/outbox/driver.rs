@@ -1,12 +1,15 @@
 //! The task that owns the outbox: takes pages in, sends what is due, keeps what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
 use aggregator::event::{PageRow, Time};
+use aggregator::metrics::event::show_pages;
+use aggregator::metrics::watch as metrics;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::store::{Addressee, Outcome, Store};
@@ -91,6 +94,13 @@ pub struct Parts {
 
 /// Starts the task. It ends with `shutdown`; what is not sent then is sent after the next start.
 pub fn start(parts: Parts, shutdown: CancellationToken) -> (Outbox, JoinHandle<()>) {
+    let channels: BTreeSet<String> = parts.channels.keys().map(|(_, channel)| channel.clone()).collect();
+    show_pages(channels.iter().map(String::as_str));
+    for channel in &channels {
+        for result in ["delivered", "again", "failed"] {
+            metrics::PAGE_ATTEMPTS.with(&[channel, result]);
+        }
+    }
     let (sender, commands) = mpsc::channel(COMMANDS);
     let task = Task { parts, in_flight: JoinSet::new(), busy: BTreeMap::new() };
     (Outbox(sender), tokio::spawn(task.run(commands, shutdown)))
@@ -114,6 +124,9 @@ impl Task {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>, shutdown: CancellationToken) {
         loop {
             let pause = self.send_due();
+            if let Ok(waiting) = self.parts.store.waiting() {
+                metrics::OUTBOX_PAGES.with(&[]).set(waiting as f64);
+            }
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -216,13 +229,16 @@ impl Task {
             };
             let mut outcome = Outcome::Again(String::new());
             for attempt in 1..=attempts {
+                let begun = Instant::now();
                 let sent = tokio::time::timeout(DEADLINE, channel.send(&page, Time::now())).await;
+                metrics::PAGE_DURATION.with(&[&page.channel]).observe(begun.elapsed().as_secs_f64());
                 outcome = match sent {
                     Ok(Ok(receipt)) => Outcome::Delivered(receipt.0),
                     Ok(Err(NotSent::ForGood(reason))) => Outcome::Failed(reason),
                     Ok(Err(NotSent::ForNow(reason))) => Outcome::Again(reason),
                     Err(_) => Outcome::Again("no answer within 10 s".to_owned()),
                 };
+                metrics::PAGE_ATTEMPTS.with(&[&page.channel, result(&outcome)]).inc();
                 if attempt == attempts || !matches!(outcome, Outcome::Again(_)) {
                     break;
                 }
@@ -252,5 +268,14 @@ impl Task {
             Ok(rows) => rows.into_iter().for_each(|row| self.parts.emitter.emit(row)),
             Err(error) => tracing::error!(%error, "the outbox's disk did not take a change; a page may come twice"),
         }
+    }
+}
+
+/// What the metrics call what came of an attempt.
+const fn result(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Delivered(_) => "delivered",
+        Outcome::Again(_) => "again",
+        Outcome::Failed(_) => "failed",
     }
 }

@@ -157,6 +157,15 @@ impl Store {
         Ok(self.connection.query_row(sql, [now.0], |row| row.get::<_, Option<i64>>(0))?.map(Time))
     }
 
+    /// How many pages are neither delivered nor given up.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn waiting(&self) -> rusqlite::Result<i64> {
+        let mut statement = self.connection.prepare_cached("SELECT count(*) FROM pages WHERE next_at IS NOT NULL")?;
+        statement.query_row([], |row| row.get(0))
+    }
+
     /// Marks an attempt before it is made. `retry_at` is when it is made again if this process dies meanwhile.
     ///
     /// # Errors

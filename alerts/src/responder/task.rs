@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::event::{Time, VerdictState};
+use aggregator::metrics::watch::INCIDENTS_OPEN;
 use probes::judgement::{Change, Judgement};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -260,6 +261,7 @@ impl Task {
     }
 
     fn publish(&self) {
+        INCIDENTS_OPEN.with(&[]).set(self.book.open().count() as f64);
         let views = self.book.newest().into_iter().map(Incident::view).collect();
         self.views.send_replace(Arc::new(views));
     }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aggregator::event::Time;
+use aggregator::metrics::{Collecting, collect, mail as metrics};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::FutureExt;
 use serde::Serialize;
 
 use super::store::Queue;
@@ -41,6 +43,25 @@ struct Health {
 /// The routes.
 pub fn router(queue: Queue, pulse: Arc<Pulse>) -> Router {
     Router::new().route("/health", get(health)).with_state((queue, pulse))
+}
+
+/// Tells depth and age in the metrics for as long as what it gives is kept.
+pub fn tell(queue: Queue, pulse: Arc<Pulse>) -> Collecting {
+    collect(move || {
+        let (queue, pulse) = (queue.clone(), Arc::clone(&pulse));
+        async move {
+            let now = Time::now();
+            metrics::QUEUE_PASS_AGE.with(&[]).set(pulse.age_ms(now) as f64 / 1e3);
+            // A queue that cannot be read keeps its numbers; the age of its pass says that something is wrong.
+            if let Ok(depth) = queue.depth().await {
+                let age_ms = depth.oldest.map_or(0, |oldest| now.millis_since(oldest));
+                metrics::QUEUE_MESSAGES.with(&[]).set(depth.messages as f64);
+                metrics::QUEUE_BYTES.with(&[]).set(depth.bytes as f64);
+                metrics::QUEUE_OLDEST_AGE.with(&[]).set(age_ms as f64 / 1e3);
+            }
+        }
+        .boxed()
+    })
 }
 
 async fn health(State((queue, pulse)): State<(Queue, Arc<Pulse>)>) -> (StatusCode, Json<Health>) {

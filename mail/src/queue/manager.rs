@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::event::{QueueSample, Time};
+use aggregator::metrics::mail as metrics;
 use futures_util::future::join_all;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
@@ -187,6 +188,7 @@ impl Manager {
         let (courier, to) = (Arc::clone(&self.courier), domain.clone());
         let id = self.attempts.spawn(async move { courier.carry(&to, batches).await }).id();
         self.running.insert(id, Running { domain, is_local, held });
+        metrics::QUEUE_ATTEMPTS.with(&[]).set(self.running.len() as f64);
     }
 
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
@@ -199,6 +201,7 @@ impl Manager {
             }
         };
         self.running.remove(&id);
+        metrics::QUEUE_ATTEMPTS.with(&[]).set(self.running.len() as f64);
     }
 
     async fn sample(&self, now: Time) -> Result<(), StoreError> {

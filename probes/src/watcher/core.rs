@@ -64,6 +64,13 @@ pub struct Seat {
     last: Vec<Option<Last>>,
 }
 
+impl Seat {
+    /// When a slot of its schedule begins.
+    pub fn begin_of(&self, slot: i64) -> Time {
+        self.turns.begin_of(slot)
+    }
+}
+
 #[derive(Debug)]
 struct Last {
     seen: Observation,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
-use aggregator::event::{ProbeRun, ProbeStep, Time};
+use aggregator::event::{ProbeRun, ProbeStep, Time, VerdictState};
+use aggregator::metrics::event::show_runs;
+use aggregator::metrics::watch as metrics;
 use chrono_tz::Tz;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -93,18 +95,27 @@ struct Work {
     waiters: Vec<Waiter>,
     judgements: VecDeque<Judgement>,
     status: Option<Arc<Status>>,
+    /// The states that the metrics show.
+    shown: Vec<VerdictState>,
 }
 
 impl Driver {
     /// Runs until it is told to stop; runs that go on then are given up.
     pub async fn run(mut self) {
         let mut work = Work::default();
+        for seat in &self.core.seats {
+            let target = &self.config.target[seat.target];
+            show_runs(&target.name, &target.check[seat.check].name);
+        }
+        metrics::HISTORY_LOST.with(&[]);
+        metrics::JUDGEMENTS_DROPPED.with(&[]);
         let permits = Arc::new(Semaphore::new(CONCURRENT_RUNS));
         loop {
             let now = Time::now();
             let actions = self.core.tick(now);
             self.perform(actions, &mut work, &permits);
             self.tell(&mut work);
+            self.show(&mut work, now);
             let pause =
                 self.core.wake().map_or(TICK, |wake| Duration::from_millis(wake.millis_since(now) + 1)).min(TICK);
             tokio::select! {
@@ -198,8 +209,24 @@ impl Driver {
         }
     }
 
+    /// Shows in the metrics what has changed.
+    fn show(&self, work: &mut Work, now: Time) {
+        metrics::RUNNING.with(&[]).set(work.runs.len() as f64);
+        let states: Vec<VerdictState> = self.core.services.iter().map(|service| service.state(now)).collect();
+        if work.shown != states {
+            for (service, state) in self.core.services.iter().zip(&states) {
+                metrics::verdict(&service.target, &service.name, *state);
+            }
+            work.shown = states;
+        }
+    }
+
     fn probe(&self, seat: usize, slot: Option<i64>, work: &mut Work, permits: &Arc<Semaphore>) {
         let (target, check) = (self.core.seats[seat].target, self.core.seats[seat].check);
+        if let Some(slot) = slot {
+            let late_ms = Time::now().millis_since(self.core.seats[seat].begin_of(slot));
+            metrics::START_DELAY.with(&[]).observe_ms(late_ms);
+        }
         let (config, prober, permits) = (self.config.clone(), self.prober.clone(), permits.clone());
         let me = self.core.name().to_owned();
         work.runs.spawn(async move {
@@ -212,6 +239,7 @@ impl Driver {
 
     fn write(&mut self, job: Job) {
         let Err(error) = self.jobs.try_send(job) else { return };
+        metrics::HISTORY_LOST.with(&[]).inc();
         tracing::error!("the history's writer does not keep up, an entry is not kept: {error}");
         if let Job::Load(load) = error.into_inner() {
             self.core.services[load.index].release();
@@ -227,6 +255,7 @@ impl Driver {
             }
         }
         while work.judgements.len() > WAITING_JUDGEMENTS {
+            metrics::JUDGEMENTS_DROPPED.with(&[]).inc();
             tracing::error!(
                 "the responder does not keep up, the oldest judgement is dropped: {:?}",
                 work.judgements.pop_front()

@@ -20,9 +20,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::super::config::{SyslogConfig, Transport};
-use super::super::counters::Syslog;
 use super::frame::{self, Frame, Framing};
 use super::{Error, Received};
+use crate::metrics::log::Syslog;
 
 /// Connections of a listener at once.
 const CONNECTIONS: usize = 256;

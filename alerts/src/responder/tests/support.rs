@@ -186,6 +186,7 @@ impl World {
             restarts_per_host_day: 4,
             sample_s: 60,
             log: Vec::new(),
+            syslog: Vec::new(),
         };
         let node_shutdown = CancellationToken::new();
         let context = NodeContext {
