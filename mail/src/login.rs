@@ -67,7 +67,7 @@ impl Logins {
         emitter: Emitter,
         look: impl Fn(&str, &str) -> Result<Option<Account>, StoreError> + Send + Sync + 'static,
     ) -> Self {
-        metrics::event::show_logins(protocol);
+        aggregator::metrics::event::show_logins(protocol);
         let guard = Mutex::new(Guard::new(max_failures));
         Self { protocol, look: Arc::new(look), guard, permits: Semaphore::new(CONCURRENT), emitter }
     }
