@@ -68,7 +68,7 @@ pub async fn run(dir: &Path, options: Options) -> anyhow::Result<()> {
         () = stop.cancelled() => false,
     };
     if announced {
-        ready::write_targets(&config)?;
+        ready::write_targets(&config, &fleet.units())?;
         ready::write(&config, &fleet.units(), &accounts)?;
         table::print(&config, &fleet.units(), &accounts);
         stop.cancelled().await;

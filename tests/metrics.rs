@@ -1,5 +1,7 @@
 //! Every process of a running suite serves its numbers, in a form that Prometheus takes, and they tell what happened.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

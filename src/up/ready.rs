@@ -92,14 +92,13 @@ fn metrics_url(config: &Config, process: &str) -> Option<String> {
 ///
 /// # Errors
 /// Names the file.
-pub fn write_targets(config: &Config) -> anyhow::Result<()> {
-    let targets: Vec<_> = config
-        .metrics
-        .listen
-        .iter()
-        .map(|(process, address)| json!({"targets": [address], "labels": {"process": process}}))
-        .collect();
-    let targets = serde_json::Value::from(targets);
+pub fn write_targets(config: &Config, units: &[Status]) -> anyhow::Result<()> {
+    let running = ["up"].into_iter().chain(units.iter().map(|unit| unit.spec.name.as_str()));
+    let target = |process: &str| {
+        let address = config.metrics.listen.get(process)?;
+        Some(json!({"targets": [address], "labels": {"process": process}}))
+    };
+    let targets = serde_json::Value::from(running.filter_map(target).collect::<Vec<_>>());
     secrets::write_atomically(&config.path(TARGETS), format!("{targets:#}\n").as_bytes(), 0o644)
 }
 
