@@ -188,3 +188,54 @@ fn the_last_watcher_does_not_know_and_pages_what_it_cannot_have_confirmed() {
     assert!(waited >= 60_000_000, "paged {waited} us after the first failure: a minute must pass");
     never_down(&world);
 }
+
+#[test]
+fn a_watcher_is_drained_and_joins_again_while_all_of_them_run() {
+    let world = World::start(BRISK);
+    assert_eq!(world.knock("no-oslo", "us-east"), 403, "what is for watchers needs a certificate");
+    let said = world.ask("us-east", &["watch", "--name", "au-sydney", "--drain"]);
+    assert!(said.contains("(epoch 1) these vote: no-oslo, us-east."), "{said}");
+    voters(&world, 1, 2);
+    for region in REGIONS {
+        world.all_services(region, "up");
+    }
+    // Two of two must agree now: one that fails leaves the others without a verdict. With three it was regional.
+    world.block("no-oslo");
+    for region in REGIONS {
+        world.all_services(region, "unknown");
+    }
+    world.unblock("no-oslo");
+    for region in REGIONS {
+        world.all_services(region, "up");
+    }
+
+    // A configuration that is at fault is refused; one that is not is taken, without anybody having to wait.
+    world.reload("au-sydney", "title = \"Sydney\"", "title = 1");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(world.status("au-sydney").is_some(), "it goes on with what it has");
+    world.reload("au-sydney", "title = 1", "title = \"Sydney Harbour\"");
+    world.reload("au-sydney", "title = \"IMAP\"", "title = \"Mailboxes\"");
+    eventually("the new title", PATIENCE, || {
+        (world.service("au-sydney", "imap")?["title"] == "Mailboxes").then_some(())
+    });
+
+    let said = world.ask("au-sydney", &["watch", "--name", "au-sydney", "--join"]);
+    assert!(said.contains("(epoch 2) these vote: au-sydney, no-oslo, us-east."), "{said}");
+    voters(&world, 2, 3);
+    world.block("no-oslo");
+    for region in REGIONS {
+        world.all_services(region, "regional");
+    }
+    never_down(&world);
+}
+
+/// Waits until all watchers are in an epoch in which so many vote.
+fn voters(world: &World, epoch: u64, count: usize) {
+    for region in REGIONS {
+        eventually(&format!("epoch {epoch} at {region}"), PATIENCE, || {
+            let status = world.status(region)?;
+            let here = status["generation"] == epoch && status["voters"].as_array()?.len() == count;
+            here.then_some(())
+        });
+    }
+}

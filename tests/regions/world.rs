@@ -158,6 +158,38 @@ impl World {
         self.children.remove(name).unwrap().wait().unwrap();
     }
 
+    /// Has a process read its configuration again, in which `old` is now `new`.
+    pub fn reload(&self, name: &str, old: &str, new: &str) {
+        let file = self.dir().join("varde.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(old), "the configuration has no {old}");
+        std::fs::write(&file, text.replace(old, new)).unwrap();
+        let pid = std::fs::read_to_string(self.pid_file(name)).unwrap();
+        run(&mut enter(self.inside, &["sh", "-c", &format!("kill -HUP {}", pid.trim())]));
+    }
+
+    /// Runs a command of the binary at a place; gives what it printed.
+    pub fn ask(&self, place: &str, args: &[&str]) -> String {
+        let mut command = enter(self.inside, &["ip", "netns", "exec", place, VARDE]);
+        let output = command.args(args).arg("--dir").arg(self.dir()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Answers of a watcher to requests for what only other watchers may ask.
+    pub fn knock(&self, place: &str, region: &str) -> u16 {
+        let index = REGIONS.iter().position(|other| *other == region).unwrap();
+        let host = format!("{}:{}", PLACES[index].1, 8091 + index);
+        self.within(place, || {
+            let mut stream = std::net::TcpStream::connect(&host).unwrap();
+            let head = "POST /peer/v1/observations HTTP/1.1\r\nConnection: close\r\nContent-Length: 0";
+            write!(stream, "{head}\r\nHost: {host}\r\n\r\n").unwrap();
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).unwrap();
+            line.split(' ').nth(1).unwrap().parse().unwrap()
+        })
+    }
+
     /// Cuts a place off from everybody.
     pub fn cut(&mut self, place: &str) {
         self.weather(&format!("cut h-{place}"));
