@@ -42,8 +42,11 @@ pub enum Command {
     /// The agent on a mail host: evidence, restarts, samples
     Node(Place),
     /// A watcher: probes, judges, pages, from one region
-    #[command(after_help = "Example:\n  varde watch --name no-oslo --dir /srv/varde")]
+    #[command(after_help = WATCH_HELP)]
     Watch(Watch),
+    /// The certificates by which watchers know each other
+    #[command(after_help = PKI_HELP)]
+    Pki(Pki),
     /// Take event batches in and write them to ClickHouse
     Aggregate(Place),
     /// The embedded ClickHouse engine, with its HTTP interface
@@ -103,6 +106,17 @@ pub enum Command {
     },
 }
 
+const WATCH_HELP: &str = "Examples:\n  varde watch --name no-oslo --dir /srv/varde\n  \
+varde watch --name no-oslo --drain --dir /srv/varde    # it votes no more, from an instant on that all agree about\n  \
+varde watch --name no-oslo --join --dir /srv/varde     # it votes (again)\n\n\
+SIGHUP reloads the configuration; a faulty one is refused, and the watcher goes on with what it has.";
+
+const PKI_HELP: &str = "Examples:\n  varde pki init --dir /srv/varde            # the authority, and what is missing\n  \
+varde pki issue no-oslo --dir /srv/varde\n  varde pki show --json --dir /srv/varde\n  \
+varde pki rotate --dir /srv/varde          # renews what ends within 30 days\n  varde pki rotate --all --dir /srv/varde\n\n\
+A running watcher takes new certificates within the hour, or at SIGHUP.\n\
+Exit code of show: 0 when all are well, 1 when one is missing, due or has ended.";
+
 const IMPORT_HELP: &str = "Files may be compressed (gzip, zstd) and come in any order. What was read before is known by its content,\n\
 whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
 Examples:\n  varde import /var/log/mail.log*\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
@@ -157,6 +171,56 @@ pub struct Watch {
     /// The watcher's name in the configuration
     #[arg(long)]
     pub name: String,
+    /// Instead of watching: let this watcher vote
+    #[arg(long)]
+    pub join: bool,
+    /// Instead of watching: let this watcher vote no more; it finishes its runs and may then be stopped
+    #[arg(long, conflicts_with = "join")]
+    pub drain: bool,
+}
+
+/// `varde pki`
+#[derive(Debug, Args)]
+pub struct Pki {
+    /// What to do
+    #[command(subcommand)]
+    pub command: PkiCommand,
+}
+
+/// `varde pki …`
+#[derive(Debug, Subcommand)]
+pub enum PkiCommand {
+    /// Make the authority and every certificate that is missing or due
+    Init(Place),
+    /// Make a new certificate for one watcher
+    Issue {
+        /// Which suite
+        #[command(flatten)]
+        place: Place,
+        /// The watcher
+        name: String,
+    },
+    /// List the certificates, and when they end
+    Show {
+        /// Which suite
+        #[command(flatten)]
+        place: Place,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Renew the certificates that are due
+    Rotate {
+        /// Which suite
+        #[command(flatten)]
+        place: Place,
+        /// Renew all of them
+        #[arg(long)]
+        all: bool,
+        /// A new authority too; the old one is trusted until it ends
+        #[arg(long, requires = "all")]
+        authority: bool,
+    },
 }
 
 /// `varde probe`

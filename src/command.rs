@@ -13,6 +13,7 @@ mod node;
 mod page;
 mod pager;
 mod parse;
+mod pki;
 mod probe;
 mod report;
 mod schema;
@@ -39,6 +40,7 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Mail(args) => wait(mail::run(&args)),
         Command::Node(place) => wait(node::run(&place)),
         Command::Watch(args) => wait(watch::run(&args)),
+        Command::Pki(args) => pki::run(&args.command),
         Command::Aggregate(place) => wait(aggregate::run(&place)),
         Command::Clickhouse(place) => wait(clickhouse::run(&place)),
         Command::Web(place) => wait(web::run(&place)),

@@ -6,10 +6,12 @@ pub mod secrets;
 
 use std::path::Path;
 
+use aggregator::event::Time;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::pki;
 
 /// The configuration that a newcomer gets.
 pub const TEMPLATE: &str = include_str!("init/varde.toml");
@@ -44,6 +46,7 @@ pub fn complete(dir: &Path, port_offset: u16) -> anyhow::Result<(Config, Vec<Acc
     }
     let config = Config::load_incomplete(&file, port_offset)?;
     certificates::complete(&config)?;
+    pki::complete(&config, Time::now())?;
     for relative in [
         &config.events.aggregate.key_file,
         &config.events.clickhouse.password_file,

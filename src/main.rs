@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod init;
 mod log;
+mod pki;
 mod place;
 mod roles;
 mod stop;

@@ -16,15 +16,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aggregator::event::Time;
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 use crate::alarm::Alarm;
+use crate::config::Config;
 use crate::init;
+use crate::pki;
 use crate::roles;
 use crate::stop;
 
 pub use socket::path as socket_path;
+
+/// How often the certificates are looked at.
+const RENEW_EVERY: Duration = Duration::from_secs(86_400);
 
 /// What the command line said.
 #[derive(Debug, Clone)]
@@ -61,6 +67,7 @@ pub async fn run(dir: &Path, options: Options) -> anyhow::Result<()> {
     let _telling = unit::tell(fleet.clone());
     let metrics = roles::metrics(&config, "up", ours.clone());
     let socket = socket::serve(&dir, fleet.clone(), ours.clone())?;
+    let renewing = tokio::spawn(renew(config.clone(), ours.clone()));
     let keeper = tokio::spawn(ready::keep(config.clone(), fleet.clone(), accounts.clone(), ours.clone()));
 
     let announced = tokio::select! {
@@ -76,10 +83,27 @@ pub async fn run(dir: &Path, options: Options) -> anyhow::Result<()> {
     tracing::info!("stopping every service");
     running.stop().await;
     ours.cancel();
-    for task in [socket, keeper, shipping, metrics] {
+    for task in [socket, keeper, renewing, shipping, metrics] {
         // A task of ours that panicked has said so already; the suite is stopping either way.
         let _ = tokio::time::timeout(Duration::from_millis(500), task).await;
     }
     ready::remove(&config);
     Ok(())
+}
+
+/// Renews the watchers' certificates before they end, for a suite that runs for years; the watchers take them.
+async fn renew(config: Arc<Config>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RENEW_EVERY) => {}
+        }
+        let config = config.clone();
+        match tokio::task::spawn_blocking(move || pki::complete(&config, Time::now())).await {
+            Ok(Ok(renewed)) if renewed.is_empty() => {}
+            Ok(Ok(renewed)) => tracing::info!("new certificates for {}", renewed.join(", ")),
+            Ok(Err(error)) => tracing::error!("{error:#}; the watchers' certificates are not renewed"),
+            Err(error) => tracing::error!("{error}; the watchers' certificates are not renewed"),
+        }
+    }
 }

@@ -121,6 +121,15 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The first octet that the other end sends, left where it is. `None`: it has ended without one.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn first_octet(&self) -> io::Result<Option<u8>> {
+        let mut octet = [0];
+        Ok((self.stream.peek(&mut octet).await? == 1).then_some(octet[0]))
+    }
+
     /// Passes on what `poll` came to; pending past the deadline is an error.
     fn bounded<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {

@@ -57,6 +57,8 @@ pub struct Peer {
     pub url: String,
     /// Its public key.
     pub public_key: PublicKey,
+    /// Speaks to it: over mutual TLS where the site has an authority.
+    pub http: reqwest::Client,
 }
 
 /// What a responder runs with.

@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustls_pki_types::DnsName;
 use serde::Deserialize;
 
+use crate::control;
 use crate::kind;
 use crate::maintenance::Maintenance;
 
@@ -44,6 +46,16 @@ pub struct Watch {
     /// `host:port` of third parties; when none of them can be reached, the watcher's own network is at fault.
     /// Empty: its network is taken to be well.
     pub control: Vec<String>,
+    /// Names of third parties; when none of them can be resolved, the watcher's own resolver is at fault.
+    /// Empty: its resolver is taken to be well.
+    pub control_name: Vec<String>,
+    /// Time servers, `host` or `host:port`, that the watcher's clock is compared with. Empty: with the other watchers'.
+    pub control_clock: Vec<String>,
+    /// The certificates (PEM) of the authority that signs those of the watchers. With it they speak to each other over
+    /// mutual TLS alone, at the same address; without it over plain HTTP, signed.
+    pub authority: Option<PathBuf>,
+    /// The authority's key, on the host where certificates are made.
+    pub authority_key: Option<PathBuf>,
     /// The watchers, in the order of their turns.
     pub watcher: Vec<Watcher>,
 }
@@ -58,6 +70,10 @@ impl Default for Watch {
             confirm_s: 30,
             receive_objective_ms: 5_000,
             control: Vec::new(),
+            control_name: Vec::new(),
+            control_clock: Vec::new(),
+            authority: None,
+            authority_key: None,
             watcher: Vec::new(),
         }
     }
@@ -82,6 +98,12 @@ pub struct Watcher {
     /// Its secret key, which only it holds.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
+    /// Its certificate (PEM), with its name, signed by `watch.authority`.
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    /// The key of its certificate, which only it holds.
+    #[serde(default)]
+    pub certificate_key: Option<PathBuf>,
 }
 
 impl Watcher {
@@ -90,6 +112,15 @@ impl Watcher {
         match &self.url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", self.listen),
+        }
+    }
+
+    /// Where the other watchers reach it. Mutual TLS is at the same address as plain HTTP.
+    pub fn peer_url(&self, mutual_tls: bool) -> String {
+        let url = self.base_url();
+        match url.strip_prefix("http://") {
+            Some(rest) if mutual_tls => format!("https://{rest}"),
+            _ => url,
         }
     }
 }
@@ -106,6 +137,9 @@ pub struct Target {
     /// Roots (PEM) for its certificates; without it the system's.
     #[serde(default)]
     pub trust: Option<PathBuf>,
+    /// The names of the watchers that are assigned to it. Empty: all of them.
+    #[serde(default)]
+    pub watchers: Vec<String>,
     /// Mailboxes that the checks may use.
     #[serde(default)]
     pub account: Vec<Account>,
@@ -118,6 +152,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whether this watcher is assigned to it.
+    pub fn assigns(&self, watcher: &str) -> bool {
+        self.watchers.is_empty() || self.watchers.iter().any(|name| name == watcher)
+    }
+
     /// The account of this address.
     pub fn account(&self, address: &str) -> Option<&Account> {
         self.account.iter().find(|account| account.address == address)
@@ -269,9 +308,11 @@ impl Config {
     /// Makes every path that is not absolute one below `folder`, the folder of the configuration file.
     pub fn resolve_paths(&mut self, folder: &Path) {
         let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
+        [&mut self.watch.authority, &mut self.watch.authority_key].into_iter().flatten().for_each(resolve);
         for watcher in &mut self.watch.watcher {
             resolve(&mut watcher.public_key_file);
-            watcher.key_file.iter_mut().for_each(resolve);
+            let own = [&mut watcher.key_file, &mut watcher.certificate, &mut watcher.certificate_key];
+            own.into_iter().flatten().for_each(resolve);
         }
         for target in &mut self.target {
             target.trust.iter_mut().for_each(resolve);
@@ -290,7 +331,14 @@ impl Config {
         self.watch.check(&mut faults);
         faults.unique("target", "name", self.target.iter().map(|target| target.name.as_str()));
         for (index, target) in self.target.iter().enumerate() {
-            target.check_all(&format!("target[{index}]"), &mut faults);
+            let at = format!("target[{index}]");
+            target.check_all(&at, &mut faults);
+            faults.unique(&format!("{at}.watchers"), "name", target.watchers.iter().map(String::as_str));
+            let known = |name: &str| self.watch.watcher.iter().any(|watcher| watcher.name == name);
+            for (place, name) in target.watchers.iter().enumerate().filter(|(_, name)| !known(name)) {
+                let message = format!("\"{name}\" is no watcher; name one of [[watch.watcher]]");
+                faults.add(format!("{at}.watchers[{place}]"), message);
+            }
         }
         faults.0
     }
@@ -338,16 +386,23 @@ impl Watch {
             faults.add("watch.watcher".to_owned(), format!("has more than {MAX_WATCHERS} watchers"));
         }
         for (index, control) in self.control.iter().enumerate() {
-            let good = control
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0));
-            if !good {
+            if !control::is_place(control) {
                 faults.add(format!("watch.control[{index}]"), format!("\"{control}\" is not host:port"));
+            }
+        }
+        for (list, hosts) in [("control_name", &self.control_name), ("control_clock", &self.control_clock)] {
+            for (index, _) in hosts.iter().enumerate().filter(|(_, host)| host.is_empty()) {
+                faults.add(format!("watch.{list}[{index}]"), "is empty; name a host");
             }
         }
         faults.unique("watch.watcher", "name", self.watcher.iter().map(|watcher| watcher.name.as_str()));
         let mut listens = BTreeMap::new();
         for (index, watcher) in self.watcher.iter().enumerate() {
+            if self.authority.is_some() && DnsName::try_from(watcher.name.as_str()).is_err() {
+                let message =
+                    format!("\"{}\" cannot stand in a certificate; use letters, digits and hyphens", watcher.name);
+                faults.add(format!("watch.watcher[{index}].name"), message);
+            }
             if let Some(other) = listens.insert(watcher.listen, &watcher.name) {
                 faults.add(
                     format!("watch.watcher[{index}].listen"),

@@ -1,11 +1,15 @@
 //! What watchers tell each other: signed batches of their own observations, at least once, in order.
 //!
 //! A batch is JSON; its exact bytes are signed with the sender's key (Ed25519). `POST /peer/v1/observations` with
-//! `X-Varde-Watcher` and `X-Varde-Signature` (base64). An empty batch says "I am here". What was acknowledged is kept
-//! as a cursor for each peer, so that after a partition the peer gets all that it missed; what it has already is the
+//! `X-Varde-Watcher` and `X-Varde-Signature` (base64), over mutual TLS where the site has an authority ([`tls`]). An
+//! empty batch says "I am here". What was acknowledged is kept as a cursor for each peer, so that after a partition the peer gets all that it missed; what it has already is the
 //! same run and harmless.
 
+pub mod listen;
+pub mod tls;
+
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +18,14 @@ use aggregator::metrics::watch as metrics;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::history::{History, KEEP_DAYS};
 use crate::keys::{PublicKey, SigningKey};
 use crate::observation::Observation;
+use crate::roster::Epoch;
 
 /// Where batches go.
 pub const PATH: &str = "/peer/v1/observations";
@@ -35,6 +41,9 @@ pub const MAX_BATCH: u32 = 200;
 pub const MAX_CLOCK_OFFSET: Duration = Duration::from_secs(10);
 /// How often a watcher that has nothing to say says so.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// How often a peer is told the epochs of the roster though they have not changed: it may have lost them.
+pub const TELL_EPOCHS: Duration = Duration::from_secs(60);
 
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
@@ -53,6 +62,9 @@ pub struct Batch {
     pub from: String,
     /// When, by its own clock.
     pub sent_at: Time,
+    /// The epochs of the roster, when the peer may not know all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epochs: Vec<Epoch>,
     /// What it saw itself.
     pub observations: Vec<Observation>,
 }
@@ -66,6 +78,19 @@ pub enum Refusal {
     /// It was not signed by that watcher.
     #[error("the signature is not that of watcher \"{0}\"; compare its public_key_file")]
     Signature(String),
+    /// The certificate of the connection is another watcher's.
+    #[error("the connection's certificate is for \"{certificate}\", the batch is from \"{watcher}\"")]
+    Certificate {
+        /// Whom the certificate is for.
+        certificate: String,
+        /// The sender.
+        watcher: String,
+    },
+    /// It has been heard before.
+    #[error(
+        "\"{0}\" said this at a time of which it has been heard already; it is a replay, or its clock was set back"
+    )]
+    Replayed(String),
     /// It is no batch.
     #[error("the body is not a batch of observations: {0}")]
     Malformed(String),
@@ -77,6 +102,20 @@ pub enum Refusal {
         /// Its clock minus this one's.
         offset_ms: i64,
     },
+}
+
+impl Refusal {
+    /// One word of it, with which the answer begins.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::UnknownWatcher(_) => "stranger",
+            Self::Signature(_) => "signature",
+            Self::Certificate { .. } => "certificate",
+            Self::Replayed(_) => "replayed",
+            Self::Malformed(_) => "malformed",
+            Self::Clock { .. } => "clock",
+        }
+    }
 }
 
 impl Batch {
@@ -138,19 +177,31 @@ pub struct Link {
     pub history: Arc<History>,
     /// Told when there is a new one.
     pub news: Arc<Notify>,
+    /// The epochs of the roster; told when they change, and again every [`TELL_EPOCHS`].
+    pub epochs: watch::Receiver<Arc<Vec<Epoch>>>,
     /// Told the peer's name at each acknowledgement. When it is full the peer is told of the next time.
     pub acknowledged: mpsc::Sender<String>,
-    /// Shared by the senders.
+    /// Speaks to this peer.
     pub http: reqwest::Client,
 }
 
 impl Link {
     /// Sends until `shutdown`. A peer that does not answer is tried again, and holds nothing up but this task.
-    pub async fn run(self, shutdown: CancellationToken) {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut pace = Pace { failing: None };
+        let mut epochs_told: Option<Instant> = None;
         loop {
-            let sent = self.send_next().await;
+            let due = epochs_told.is_none_or(|at| at.elapsed() >= TELL_EPOCHS);
+            let changed = self.epochs.has_changed().unwrap_or(false);
+            let epochs = if due || changed { self.epochs.borrow_and_update().to_vec() } else { Vec::new() };
+            let telling = !epochs.is_empty();
+            let sent = self.send_next(epochs).await;
             metrics::EXCHANGE_SENT.with(&[&self.peer, if sent.is_ok() { "taken" } else { "failed" }]).inc();
+            match (&sent, telling) {
+                (Ok(_), true) => epochs_told = Some(Instant::now()),
+                (Err(_), true) => epochs_told = None,
+                _ => {}
+            }
             match (&sent, pace.failing) {
                 (Err(message), None) => {
                     tracing::warn!(peer = %self.peer, "observations cannot be told to the peer: {message}; trying again");
@@ -163,11 +214,12 @@ impl Link {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
                 () = self.news.notified(), if pace.failing.is_none() && pause > Duration::ZERO => {}
+                Ok(()) = self.epochs.changed(), if pace.failing.is_none() && pause > Duration::ZERO => epochs_told = None,
             }
         }
     }
 
-    async fn send_next(&self) -> Result<Sent, String> {
+    async fn send_next(&self, epochs: Vec<Epoch>) -> Result<Sent, String> {
         let (history, me, peer) = (self.history.clone(), self.me.clone(), self.peer.clone());
         let next = tokio::task::spawn_blocking(move || {
             let after = history.cursor(&peer)?;
@@ -176,7 +228,7 @@ impl Link {
         let next = next.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         let (places, mut observations): (Vec<i64>, Vec<Observation>) = next.into_iter().unzip();
         let (body, signature) = loop {
-            let batch = Batch { from: self.me.clone(), sent_at: Time::now(), observations };
+            let batch = Batch { from: self.me.clone(), sent_at: Time::now(), epochs: epochs.clone(), observations };
             let sealed = batch.seal(&self.key).map_err(|error| error.to_string())?;
             observations = batch.observations;
             if sealed.0.len() <= MAX_BODY_BYTES || observations.len() <= 1 {
@@ -205,7 +257,7 @@ impl Link {
             .header("content-type", "application/json")
             .timeout(SEND_TIMEOUT)
             .body(body);
-        let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
+        let answer = request.send().await.map_err(|error| causes(&error.without_url()))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -213,6 +265,18 @@ impl Link {
         let words = answer.text().await.unwrap_or_default();
         Err(format!("it answered {status}: {}", words.chars().take(200).collect::<String>()))
     }
+}
+
+/// An error with what caused it: of a handshake that failed, the reason is the last of them.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 enum Sent {
@@ -283,7 +347,7 @@ mod tests {
     }
 
     fn batch(sent_at: Time, observations: Vec<Observation>) -> Batch {
-        Batch { from: "oslo".to_owned(), sent_at, observations }
+        Batch { from: "oslo".to_owned(), sent_at, epochs: Vec::new(), observations }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::observation::Observation;
+use crate::roster::{Epoch, MAX_EPOCHS};
 
 /// How long observations are kept.
 pub const KEEP_DAYS: i64 = 100;
@@ -54,6 +55,7 @@ CREATE TABLE IF NOT EXISTS verdicts (
     generation INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS cursors (peer TEXT PRIMARY KEY, seq INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS epochs (generation INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
 ";
 
 /// Why the history could not be read or written.
@@ -277,6 +279,39 @@ impl History {
     pub fn set_cursor(&self, peer: &str, seq: i64) -> Result<()> {
         let sql = "INSERT INTO cursors (peer, seq) VALUES (?1, ?2) ON CONFLICT (peer) DO UPDATE SET seq = ?2";
         self.lock().execute(sql, params![peer, seq])?;
+        Ok(())
+    }
+
+    /// The epochs of the roster, oldest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn epochs(&self) -> Result<Vec<Epoch>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare("SELECT epoch FROM epochs ORDER BY generation")?;
+        let read = |row: &Row<'_>| {
+            let text: String = row.get(0)?;
+            serde_json::from_str(&text).map_err(|error| conversion(0, error))
+        };
+        let rows = statement.query_map([], read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Keeps an epoch in the place of another of its generation.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn enrol(&self, epoch: &Epoch) -> Result<()> {
+        let text =
+            serde_json::to_string(epoch).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let generation = i64::try_from(epoch.generation).unwrap_or(i64::MAX);
+        let connection = self.lock();
+        connection
+            .execute("INSERT OR REPLACE INTO epochs (generation, epoch) VALUES (?1, ?2)", params![generation, text])?;
+        connection.execute(
+            "DELETE FROM epochs WHERE generation <= (SELECT generation FROM epochs ORDER BY generation DESC LIMIT 1 OFFSET ?1)",
+            [MAX_EPOCHS as i64],
+        )?;
         Ok(())
     }
 

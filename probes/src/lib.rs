@@ -16,6 +16,7 @@ pub mod schedule;
 pub mod posture;
 
 pub mod replay;
+pub mod roster;
 pub mod uptime;
 pub mod verdict;
 

@@ -32,7 +32,7 @@ pub struct Observation {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// `dns`, `tcp`, `tls`, `banner`, `ehlo`, `auth`, `send`, `queue`, `receive`, `login`, `select`, `search`,
-    /// `fetch`, `cleanup` …
+    /// `fetch`, `cleanup` … and `vantage`, last, when the watcher itself is at fault.
     pub name: String,
     /// What came of it. Steps after the first failure are `unknown`.
     pub result: StepResult,

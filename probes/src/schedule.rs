@@ -91,6 +91,20 @@ impl Turns {
         (Vec::new(), None)
     }
 
+    /// Whether a look that was asked for is to be run now: for a check that has no turns of its own.
+    pub fn look_due(&mut self, now: Time) -> bool {
+        let due = !self.running && self.look.is_some_and(|at| at <= now);
+        if due {
+            self.start(now);
+        }
+        due
+    }
+
+    /// Other slots from now on. What runs goes on; of the new slots the current one is next.
+    pub fn move_to(&mut self, slots: Slots, now: Time) {
+        (self.slots, self.next) = (slots, slots.current(now));
+    }
+
     fn start(&mut self, now: Time) {
         self.running = true;
         self.started = Some(now);

@@ -15,8 +15,17 @@ pub struct Status {
     pub as_of: Time,
     /// Who made it.
     pub vantage: String,
+    /// Why what it sees does not count at present: its own network, resolver or clock. `None`: it is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
     /// The other watchers, and when each was last heard of.
     pub peers: BTreeMap<String, Option<Time>>,
+    /// The epoch of the roster.
+    #[serde(default)]
+    pub generation: u64,
+    /// The watchers that vote in it.
+    #[serde(default)]
+    pub voters: Vec<String>,
     /// Every service of every target, in configured order.
     pub services: Vec<ServiceStatus>,
 }

@@ -8,9 +8,13 @@
 //! non-vote too, and by nothing else. When neither successes nor failures have a quorum any more, the outage ends
 //! there, as at an expiry. `degraded`, which a quorum says, goes before `regional`.
 
+mod term;
+
 use std::time::Duration;
 
 use aggregator::event::{ProbeOutcome, Time, VerdictState};
+
+pub use self::term::{MAX_SEATS, Term, Terms};
 
 /// What an observation says, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,22 +64,15 @@ pub struct Cast {
     pub vote: Vote,
 }
 
-/// Who may vote, and for how long.
+/// Who may vote, and for how long. Which of the watchers are assigned is a matter of [`Terms`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// N: how many watchers are assigned.
+    /// How many watchers have a place.
     pub watchers: usize,
     /// How many checks vote on the service. A watcher's vote is the worst of its fresh ones.
     pub checks: usize,
     /// Interval and grace: an observation counts while it is younger than this.
     pub freshness: Duration,
-}
-
-impl Rules {
-    /// q = floor(N/2) + 1: a majority of the assigned watchers, not of those that report.
-    pub fn quorum(&self) -> usize {
-        self.watchers / 2 + 1
-    }
 }
 
 /// An outage with its dates.
@@ -158,6 +155,7 @@ struct Count {
 #[derive(Debug, Clone)]
 pub struct Sweep {
     rules: Rules,
+    terms: Terms,
     ballots: Vec<Option<Ballot>>,
     at: Time,
     state: VerdictState,
@@ -169,10 +167,16 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// A sweep that has seen nothing.
+    /// A sweep that has seen nothing, of a service to which every watcher is assigned, always.
     pub fn new(rules: Rules) -> Self {
+        Self::in_terms(rules, Terms::all(rules.watchers))
+    }
+
+    /// A sweep that has seen nothing.
+    pub fn in_terms(rules: Rules, terms: Terms) -> Self {
         Self {
             rules,
+            terms,
             ballots: vec![None; rules.watchers * rules.checks],
             at: Time(i64::MIN),
             state: VerdictState::Unknown,
@@ -181,6 +185,16 @@ impl Sweep {
             last_bad: None,
             goods: Vec::new(),
         }
+    }
+
+    /// Other terms from now on. They must say the same as before up to the instant that the sweep has come to.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    /// The last instant at which S was evaluated.
+    pub fn reached(&self) -> Time {
+        self.at
     }
 
     /// S at the last instant that the sweep has come to.
@@ -217,7 +231,9 @@ impl Sweep {
 
     /// The watchers whose fresh vote at `at` is a failure, or a success.
     pub fn voters(&self, at: Time, bad: bool) -> Vec<usize> {
+        let term = self.terms.at(at);
         (0..self.rules.watchers)
+            .filter(|watcher| term.votes(*watcher))
             .filter(|watcher| match self.voice(*watcher, at) {
                 Some(voice) if bad => voice.vote == Vote::Bad,
                 Some(voice) => voice.vote.is_good(),
@@ -226,11 +242,12 @@ impl Sweep {
             .collect()
     }
 
-    /// Evaluates at every expiry before `before`.
+    /// Evaluates at every expiry and every begin of a term before `before`.
     fn expire(&mut self, before: Time, record: &mut Record) {
         let next = |sweep: &Self| {
             let expiries = sweep.ballots.iter().flatten().filter(|ballot| ballot.vote != Vote::None);
-            expiries.map(|ballot| sweep.expiry(ballot)).filter(|at| *at > sweep.at && *at < before).min()
+            let changes = expiries.map(|ballot| sweep.expiry(ballot)).chain(sweep.terms.next(sweep.at));
+            changes.filter(|at| *at > sweep.at && *at < before).min()
         };
         while let Some(at) = next(self) {
             self.evaluate(at, record);
@@ -250,7 +267,9 @@ impl Sweep {
             _ => cast.at,
         };
         *place = Some(Ballot { at: cast.at, vote: cast.vote, since });
-        if cast.vote == Vote::Bad {
+        if !self.terms.at(cast.at).votes(usize::from(cast.watcher)) {
+            // It is kept for the term in which it may come to vote, and bounds no outage of this one.
+        } else if cast.vote == Vote::Bad {
             self.last_bad = Some(cast.at);
         } else if cast.vote.is_good() && self.goods.last() != Some(&cast.at) {
             self.goods.push(cast.at);
@@ -281,8 +300,9 @@ impl Sweep {
 
     fn count(&self, at: Time) -> Count {
         let earliest = |a: Option<Time>, b: Time| Some(a.map_or(b, |a| a.min(b)));
-        let mut count = Count::default();
-        for voice in (0..self.rules.watchers).filter_map(|watcher| self.voice(watcher, at)) {
+        let (mut count, term) = (Count::default(), self.terms.at(at));
+        let voters = (0..self.rules.watchers).filter(|watcher| term.votes(*watcher));
+        for voice in voters.filter_map(|watcher| self.voice(watcher, at)) {
             if voice.vote == Vote::Bad {
                 count.bad += 1;
                 count.bad_since = earliest(count.bad_since, voice.since);
@@ -296,7 +316,7 @@ impl Sweep {
     }
 
     fn evaluate(&mut self, at: Time, record: &mut Record) {
-        let (count, quorum) = (self.count(at), self.rules.quorum());
+        let (count, quorum) = (self.count(at), self.terms.at(at).quorum());
         let state = if count.bad >= quorum {
             VerdictState::Down
         } else if count.good < quorum {

@@ -8,32 +8,36 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
 use aggregator::event::Time;
 use aggregator::metrics::watch as metrics;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use chrono_tz::Tz;
 use futures_util::StreamExt as _;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use self::core::Core;
 use self::driver::{Command, Driver};
 use crate::config::Config;
+use crate::control::Health;
+use crate::exchange::listen::Caller;
+use crate::exchange::tls::{Identity, TlsError};
 use crate::exchange::{self, Batch, Link, Refusal};
 use crate::history::{History, HistoryError};
 use crate::judgement::Judgement;
 use crate::keys::{KeyError, PublicKey, SigningKey};
 use crate::observation::Observation;
+use crate::roster::{Change, Epoch, NotChanged, Roster};
 use crate::status::Status;
 
 /// Requests that may wait for the watcher; further ones wait at their sender.
@@ -53,6 +57,8 @@ pub struct WatcherContext {
     pub judgements: mpsc::Sender<Judgement>,
     /// The zone whose days the page shows.
     pub time_zone: Tz,
+    /// What it shows to the other watchers; `None`: they speak plain HTTP.
+    pub identity: Option<Arc<Identity>>,
     /// When to stop.
     pub shutdown: CancellationToken,
 }
@@ -69,6 +75,9 @@ pub enum WatcherError {
     /// A key could not be read.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Mutual TLS with the others cannot be had.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Its history could not be opened.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -85,6 +94,9 @@ pub enum WatcherError {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     keys: Arc<BTreeMap<String, PublicKey>>,
+    health: Arc<Health>,
+    /// When each peer spoke last, by its own clock: what it said before is a replay.
+    spoken: Arc<Mutex<BTreeMap<String, Time>>>,
 }
 
 /// Starts the watcher `me`. The paths of the configuration must have been resolved. The task ends after
@@ -116,14 +128,14 @@ async fn start_with(
         keys.insert(peer.name.clone(), PublicKey::read(&peer.public_key_file)?);
     }
     let path = context.data_dir.join("history.sqlite");
-    let (for_core, name) = (config.clone(), me.to_owned());
+    let (for_core, name, signing) = (config.clone(), me.to_owned(), key.clone());
     let restore = move || -> Result<(Arc<History>, Core), HistoryError> {
         let (history, aside) = History::open(&path)?;
         if let Some(aside) = aside {
             let aside = aside.display();
             tracing::error!("the history was damaged; it is set aside as {aside}, and a fresh one begun");
         }
-        let core = restored(for_core, index, &name, &history)?;
+        let core = restored(for_core, (index, &name, &signing), &history)?;
         Ok((Arc::new(history), core))
     };
     let (history, core) = tokio::task::spawn_blocking(restore).await??;
@@ -133,25 +145,35 @@ async fn start_with(
     let (jobs, job_queue) = mpsc::channel(writer::QUEUE);
     let (loaded_sender, loaded) = mpsc::channel(1);
     let http = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(2)).build()?;
+    let epochs = watch::Sender::new(Arc::new(core.roster().epochs().cloned().collect::<Vec<_>>()));
     let (mut links, mut news) = (JoinSet::new(), Vec::new());
     for peer in watchers.iter().filter(|watcher| watcher.name != me) {
         let link = Link {
             peer: peer.name.clone(),
-            url: peer.base_url(),
+            url: peer.peer_url(context.identity.is_some()),
             me: me.to_owned(),
             key: key.clone(),
             history: history.clone(),
             news: Arc::new(Notify::new()),
+            epochs: epochs.subscribe(),
             acknowledged: acknowledged.clone(),
-            http: http.clone(),
+            http: match &context.identity {
+                Some(identity) => identity.client(&peer.name)?,
+                None => http.clone(),
+            },
         };
         news.push(link.news.clone());
         links.spawn(link.run(context.shutdown.clone()));
     }
+    let health = Arc::new(Health::new(&config.watch));
     let driver = Driver {
         core,
         config: config.clone(),
         prober,
+        health: health.clone(),
+        keys: keys.iter().map(|(name, key)| (name.clone(), *key)).chain([(me.to_owned(), key.public())]).collect(),
+        key,
+        epochs,
         emitter: context.emitter,
         judgements: context.judgements,
         jobs,
@@ -159,30 +181,62 @@ async fn start_with(
         commands: command_queue,
         acknowledged: acknowledgements,
         loaded,
-        shutdown: context.shutdown,
+        shutdown: context.shutdown.clone(),
     };
     let writer = tokio::spawn(writer::run(history, job_queue, loaded_sender, me.to_owned(), news));
+    let clock = health.clone();
     let task = tokio::spawn(async move {
         // The driver owns the writer's queue: when it ends, the writer writes the rest and ends too.
-        driver.run().await;
+        tokio::join!(driver.run(), clock.watch_clock(&context.shutdown));
         let _ = writer.await;
         links.shutdown().await;
     });
-    Ok((Handle { commands, keys: Arc::new(keys) }, task))
+    Ok((Handle { commands, keys: Arc::new(keys), health, spoken: Arc::default() }, task))
+}
+
+/// The roster on record; at the first start every watcher of the configuration votes.
+fn roster(
+    config: &Config,
+    (me, key): (&str, &SigningKey),
+    history: &History,
+    now: Time,
+) -> Result<Roster, HistoryError> {
+    let kept = history.epochs()?;
+    if !kept.is_empty() {
+        let roster = Roster::kept(kept);
+        let (voters, named) = (roster.in_force(now).1, config.watch.watcher.iter().map(|watcher| &watcher.name));
+        for name in named.clone().filter(|name| !voters.contains(name)) {
+            tracing::warn!("watcher \"{name}\" has no vote yet; `varde watch --name {name} --join` gives it one");
+        }
+        for name in voters.iter().filter(|name| !named.clone().any(|other| other == *name)) {
+            tracing::warn!(
+                "\"{name}\" still votes, but is no [[watch.watcher]]; `varde watch --name {name} --drain` ends it"
+            );
+        }
+        return Ok(roster);
+    }
+    let roster = Roster::begin(config, me, key, now);
+    roster.epochs().try_for_each(|epoch| history.enrol(epoch))?;
+    Ok(roster)
 }
 
 /// The state that the history tells of.
-fn restored(config: Arc<Config>, index: usize, me: &str, history: &History) -> Result<Core, HistoryError> {
+fn restored(
+    config: Arc<Config>,
+    (index, me, key): (usize, &str, &SigningKey),
+    history: &History,
+) -> Result<Core, HistoryError> {
     let now = Time::now();
+    let roster = roster(&config, (me, key), history, now)?;
     let until = exchange::horizon(now);
     let slots: BTreeMap<(String, String), i64> =
         history.last_slots(me, until)?.into_iter().map(|(target, check, slot)| ((target, check), slot)).collect();
     let last_slot = |target: &str, check: &str| slots.get(&(target.to_owned(), check.to_owned())).copied();
     let announced = |service: &service::Service| history.announced(&service.target, &service.name).ok().flatten();
-    let mut core = Core::new(config.clone(), index, now, last_slot, announced);
+    let mut core = Core::new(config, index, roster, now, last_slot, announced);
     for service in 0..core.services.len() {
         core.services[service].sweep(now);
-        let casts = driver::load(&config, &core, service).read(history)?;
+        let casts = driver::load(&core, service).read(history)?;
         core.services[service].restore(casts, now);
     }
     history.latest(until)?.into_iter().for_each(|seen| core.recall(seen));
@@ -205,6 +259,47 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let ask = async {
             self.commands.send(Command::Status(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(ANSWER, ask).await.ok()?
+    }
+
+    /// Checks a batch, and keeps what it tells of the clocks.
+    fn open(
+        &self,
+        (watcher, signature): (&str, &str),
+        certificate: Option<&str>,
+        body: &[u8],
+        now: Time,
+    ) -> Result<(Batch, usize), Refusal> {
+        if let Some(certificate) = certificate.filter(|certificate| *certificate != watcher) {
+            let (certificate, watcher) = (certificate.to_owned(), watcher.to_owned());
+            return Err(Refusal::Certificate { certificate, watcher });
+        }
+        let opened = Batch::open(watcher, signature, body, &self.keys, now);
+        if let Err(Refusal::Clock { watcher, offset_ms }) = &opened {
+            self.health.heard(watcher, *offset_ms, now);
+        }
+        let opened = opened?;
+        let sent_at = opened.0.sent_at;
+        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
+        if spoken.get(watcher).is_some_and(|last| *last >= sent_at) {
+            return Err(Refusal::Replayed(watcher.to_owned()));
+        }
+        spoken.insert(watcher.to_owned(), sent_at);
+        drop(spoken);
+        self.health.heard(watcher, sent_at.0.saturating_sub(now.0) / 1_000, now);
+        Ok(opened)
+    }
+
+    /// Lets another watcher vote, or one fewer, from a near instant on that all watchers are told.
+    ///
+    /// # Errors
+    /// See [`NotChanged`]; `None`: the watcher has stopped or does not answer.
+    pub async fn enrol(&self, change: Change) -> Option<Result<Epoch, NotChanged>> {
+        let (reply, answer) = oneshot::channel();
+        let ask = async {
+            self.commands.send(Command::Enrol { change, reply }).await.ok()?;
             answer.await.ok()
         };
         tokio::time::timeout(ANSWER, ask).await.ok()?
@@ -235,21 +330,28 @@ async fn health(State(handle): State<Handle>) -> Response {
     }
 }
 
-async fn observations(State(handle): State<Handle>, headers: HeaderMap, body: Bytes) -> Response {
+async fn observations(
+    State(handle): State<Handle>,
+    caller: Option<Extension<ConnectInfo<Caller>>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (watcher, signature) = (header(exchange::WATCHER_HEADER), header(exchange::SIGNATURE_HEADER));
-    let (batch, refused) = match Batch::open(watcher, signature, &body, &handle.keys, Time::now()) {
+    let certificate = caller.and_then(|caller| caller.0.0.watcher);
+    let (batch, refused) = match handle.open((watcher, signature), certificate.as_deref(), &body, Time::now()) {
         Ok(opened) => opened,
         Err(refusal) => {
             tracing::warn!("observations of a peer were refused: {refusal}");
-            let (status, reason) = match refusal {
-                Refusal::UnknownWatcher(_) => (StatusCode::FORBIDDEN, "unknown_watcher"),
-                Refusal::Signature(_) => (StatusCode::FORBIDDEN, "signature"),
-                Refusal::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
-                Refusal::Clock { .. } => (StatusCode::CONFLICT, "clock"),
+            let status = match refusal {
+                Refusal::UnknownWatcher(_) | Refusal::Signature(_) | Refusal::Certificate { .. } => {
+                    StatusCode::FORBIDDEN
+                }
+                Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
+                Refusal::Clock { .. } | Refusal::Replayed(_) => StatusCode::CONFLICT,
             };
-            metrics::EXCHANGE_REFUSED.with(&[reason]).inc();
-            return (status, format!("{refusal}\n")).into_response();
+            metrics::EXCHANGE_REFUSED.with(&[refusal.word()]).inc();
+            return (status, format!("{}: {refusal}\n", refusal.word())).into_response();
         }
     };
     let now = Time::now();
@@ -259,7 +361,8 @@ async fn observations(State(handle): State<Handle>, headers: HeaderMap, body: By
         metrics::EXCHANGE_LAG.with(&[&batch.from]).observe_ms(lag_ms);
     }
     let (reply, answer) = oneshot::channel();
-    let command = Command::Heard { from: batch.from, observations: batch.observations, reply };
+    let Batch { from, observations, epochs, .. } = batch;
+    let command = Command::Heard { from, observations, epochs, reply };
     let heard = async {
         handle.commands.send(command).await.ok()?;
         answer.await.ok()
@@ -272,11 +375,11 @@ async fn observations(State(handle): State<Handle>, headers: HeaderMap, body: By
 
 /// Runs checks once, for `varde probe`: all of them, or those of one target, or of one name. In configured order.
 pub async fn probe_once(config: &Config, vantage: &str, target: Option<&str>, check: Option<&str>) -> Vec<Observation> {
-    let prober = run::kinds();
+    let (prober, health) = (run::kinds(), Health::new(&config.watch));
     let targets = config.target.iter().filter(|place| target.is_none_or(|name| name == place.name));
     let chosen = targets.flat_map(|place| place.check.iter().map(move |probe| (place, probe)));
     let chosen = chosen.filter(|(_, probe)| check.is_none_or(|name| name == probe.name));
-    let runs = chosen.map(|(place, probe)| run::observe(&prober, config, place, probe, vantage, None));
+    let runs = chosen.map(|(place, probe)| run::observe(&prober, &health, config, place, probe, vantage, None));
     futures_util::stream::iter(runs.collect::<Vec<_>>()).buffered(CONCURRENT_PROBES).collect().await
 }
 

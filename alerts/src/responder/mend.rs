@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::task::Finding;
-use super::{Peer, Shared};
+use super::{PEER_DEADLINE, Peer, Shared};
 use crate::diagnose::described;
 use crate::evidence::bounded;
 use crate::node::OrderAnswer;
@@ -144,7 +144,7 @@ impl Job {
         let now = Time::now();
         let request = Signed::seal(Purpose::ApprovalRequest, &shared.vantage, &shared.key, now, &self.approval).ok()?;
         let url = [peer.url.trim_end_matches('/'), "/peer/v1/approve"].concat();
-        let answer = shared.http.post(url).json(&request).send().await.ok()?;
+        let answer = peer.http.post(url).timeout(PEER_DEADLINE).json(&request).send().await.ok()?;
         if !answer.status().is_success() {
             return None;
         }

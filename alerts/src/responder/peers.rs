@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{PEER_DEADLINE, Shared};
 use crate::outbox::Delivered;
 use crate::signed::{Purpose, Signed};
 
@@ -73,7 +73,7 @@ fn tell_all<T: Serialize + Clone + Send + Sync + 'static>(
                 // Signed anew each time: a message counts for a minute only.
                 let now = Time::now();
                 let Ok(signed) = Signed::seal(purpose, &shared.vantage, &shared.key, now, &message) else { return };
-                match shared.http.post(&url).json(&signed).send().await {
+                match peer.http.post(&url).timeout(PEER_DEADLINE).json(&signed).send().await {
                     Ok(answer) if answer.status().is_success() => return,
                     Ok(answer) => tracing::debug!(peer = peer.name, what, status = %answer.status(), "a peer refused"),
                     Err(error) => tracing::debug!(peer = peer.name, what, %error, "a peer cannot be told"),

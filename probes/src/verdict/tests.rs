@@ -305,3 +305,76 @@ fn a_watchers_vote_is_the_worst_of_its_checks() {
     assert_eq!(states, [(0, "up"), (10, "down"), (20, "up")]);
     assert_eq!(record.outages[0].to(), Some(Time(20)));
 }
+
+/// S(t) by its definition, at every instant: the fresh votes of those who are assigned then.
+fn by_definition(seen: &[(i64, usize, ProbeOutcome)], terms: &[(i64, Vec<usize>)], fresh: i64) -> Vec<&'static str> {
+    let at = |t: i64| {
+        let assigned = &terms.iter().rfind(|(from, _)| *from <= t).unwrap_or(&terms[0]).1;
+        let vote = |watcher: &usize| {
+            let latest = seen.iter().filter(|(at, by, _)| by == watcher && *at <= t).map(|(at, ..)| *at).max()?;
+            let votes = seen.iter().filter(|(at, by, _)| by == watcher && *at == latest);
+            votes.map(|(.., outcome)| Vote::of(*outcome)).max().filter(|_| t - latest < fresh)
+        };
+        let votes: Vec<Vote> = assigned.iter().filter_map(vote).collect();
+        let count = |wanted: &dyn Fn(Vote) -> bool| votes.iter().filter(|vote| wanted(**vote)).count();
+        let quorum = assigned.len() / 2 + 1;
+        let bad = count(&|vote| vote == Vote::Bad);
+        match () {
+            () if bad >= quorum => "down",
+            () if count(&Vote::is_good) < quorum => "unknown",
+            () if count(&|vote| vote == Vote::Degraded) >= quorum => "degraded",
+            () if bad > 0 => "regional",
+            () => "up",
+        }
+    };
+    (0..HORIZON).map(at).collect()
+}
+
+#[test]
+fn those_who_vote_change_at_one_instant_and_the_verdict_with_them() {
+    use ProbeOutcome::VantageFault;
+    let mut random = Random(0x5eed_7e24_0000_0001);
+    for _ in 0..2_000 {
+        let watchers = 2 + random.below(4) as usize;
+        let mut terms = vec![(i64::MIN, (0..watchers).collect::<Vec<_>>())];
+        for _ in 0..random.below(4) {
+            let from = terms.last().unwrap().0.max(0) + 1 + random.below(HORIZON as u64 / 3) as i64;
+            terms.push((from, (0..watchers).filter(|_| random.below(3) > 0).collect()));
+        }
+        let outcomes = [Fine, Fine, Failed, Failed, Late, Missed, VantageFault];
+        let seen: Vec<_> = (0..random.below(40))
+            .map(|_| {
+                let at = random.below(HORIZON as u64) as i64;
+                (at, random.below(watchers as u64) as usize, outcomes[random.below(7) as usize])
+            })
+            .collect();
+        let fresh = 1 + random.below(30) as i64;
+        let rules = Rules { watchers, checks: 1, freshness: Duration::from_micros(fresh as u64) };
+        let all = || Terms::new(terms.iter().map(|(from, who)| Term::new(Time(*from), who.iter().copied())));
+        let mut casts: Vec<Cast> = seen
+            .iter()
+            .map(|(at, watcher, outcome)| Cast {
+                at: Time(*at),
+                watcher: *watcher as u16,
+                check: 0,
+                vote: Vote::of(*outcome),
+            })
+            .collect();
+        casts.sort_unstable();
+        // The later half of the terms becomes known in the middle of the way, as an epoch does.
+        let known = Terms::new(terms[..1].iter().map(|(from, who)| Term::new(Time(*from), who.iter().copied())));
+        let told = terms.get(1).map_or(HORIZON, |(from, _)| *from);
+        let (mut sweep, mut record) = (Sweep::in_terms(rules, known), Record::default());
+        let before = casts.partition_point(|cast| cast.at.0 < told);
+        sweep.run(&casts[..before], &mut record);
+        sweep.set_terms(all());
+        sweep.run(&casts[before..], &mut record);
+        sweep.advance(Time(HORIZON - 1), &mut record);
+        let mut states = Vec::new();
+        for t in 0..HORIZON {
+            let begun = record.steps.partition_point(|(at, _)| at.0 <= t);
+            states.push(begun.checked_sub(1).map_or("unknown", |step| record.steps[step].1.as_str()));
+        }
+        assert_eq!(states, by_definition(&seen, &terms, fresh), "{terms:?} {seen:?} fresh {fresh}");
+    }
+}

@@ -1,6 +1,7 @@
 //! What a watcher decides: when it looks, what it thinks, whom it tells. No socket, no disk, no clock.
 
 mod report;
+mod roster;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use crate::exchange;
 use crate::history::Announced;
 use crate::judgement::{Change, Judgement};
 use crate::observation::Observation;
+use crate::roster::{Epoch, Roster};
 use crate::schedule::{Due, Slots, Turns};
-use crate::verdict::{Cast, End, Vote};
+use crate::verdict::{Cast, End, MAX_SEATS, Term, Vote};
 
 /// While a light check's service is down or suspected, it is looked at this often.
 pub const LIGHT_RECHECK: Duration = Duration::from_secs(10);
@@ -47,6 +49,8 @@ pub enum Action {
     Tell(Judgement),
     /// Judge this service again from the history: something old has come.
     Restore(usize),
+    /// Keep an epoch of the roster, and tell the others.
+    Enrol(Epoch),
 }
 
 /// One check of this watcher.
@@ -59,6 +63,8 @@ pub struct Seat {
     service: usize,
     place: usize,
     turns: Turns,
+    /// Whether this watcher is assigned to the target now, so that the check has turns.
+    assigned: bool,
     recheck: Duration,
     /// The last observation of each watcher.
     last: Vec<Option<Last>>,
@@ -93,6 +99,11 @@ struct Standing {
 pub struct Core {
     config: Arc<Config>,
     me: usize,
+    /// Who has a place: the watchers of the configuration in their order, and those that have voted before.
+    names: Vec<String>,
+    roster: Roster,
+    /// The watchers among whom the turns are taken.
+    follows: Vec<String>,
     started: Time,
     /// Its checks.
     pub seats: Vec<Seat>,
@@ -104,23 +115,26 @@ pub struct Core {
 }
 
 impl Core {
-    /// A watcher that begins at `now`. `last_slot` and `announced` are what its history says.
+    /// A watcher that begins at `now`. `roster`, `last_slot` and `announced` are what its history says.
     pub fn new(
         config: Arc<Config>,
         me: usize,
+        roster: Roster,
         now: Time,
         last_slot: impl Fn(&str, &str) -> Option<i64>,
         announced: impl Fn(&Service) -> Option<Announced>,
     ) -> Self {
-        let services = Service::all(&config);
-        let watchers = config.watch.watcher.len();
+        let names = places(&config, &roster);
+        let services = Service::all(&config, &names, &roster);
+        let watchers = names.len();
         let mut seats = Vec::new();
         for (target_index, target) in config.target.iter().enumerate() {
             for (check_index, check) in target.check.iter().enumerate() {
                 let find = |service: &Service| service.target == target.name && service.name == check.service;
                 let Some(service) = services.iter().position(find) else { continue };
                 let interval = config.watch.interval(check.cadence);
-                let slots = Slots::new(&target.name, &check.name, interval, me, watchers);
+                let term = services[service].term(now);
+                let slots = turn(&target.name, &check.name, interval, me, term);
                 let recheck = match check.cadence {
                     Cadence::Light => LIGHT_RECHECK.min(Duration::from_secs(config.watch.confirm_s)),
                     Cadence::Audit => Duration::from_secs(config.watch.confirm_s),
@@ -131,6 +145,7 @@ impl Core {
                     service,
                     place: services[service].check(&check.name).unwrap_or(0),
                     turns: Turns::new(slots, last_slot(&target.name, &check.name), now),
+                    assigned: term.votes(me),
                     recheck: recheck.min(interval),
                     last: (0..watchers).map(|_| None).collect(),
                 });
@@ -142,22 +157,29 @@ impl Core {
             let was_down = announced.state == VerdictState::Down;
             Standing { announced, was_down, unconfirmed_told: false, told: false }
         });
-        let standing = standing.collect();
-        Self { config, me, started: now, seats, services, standing, contact: vec![None; watchers], late: Vec::new() }
+        let (standing, follows) = (standing.collect(), roster.in_force(now).1.to_vec());
+        let (contact, late) = (vec![None; watchers], Vec::new());
+        Self { config, me, names, roster, follows, started: now, seats, services, standing, contact, late }
     }
 
-    fn names(&self) -> impl Iterator<Item = &str> {
-        self.config.watch.watcher.iter().map(|watcher| watcher.name.as_str())
+    /// Who has a place, in the order of places.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Who votes.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// This watcher's name.
     pub fn name(&self) -> &str {
-        &self.config.watch.watcher[self.me].name
+        &self.names[self.me]
     }
 
     /// The place of a watcher.
     pub fn watcher(&self, name: &str) -> Option<usize> {
-        self.names().position(|other| other == name)
+        self.names.iter().position(|other| other == name)
     }
 
     /// Puts back what the history knows of the last observations, without judging.
@@ -227,7 +249,7 @@ impl Core {
                 None => vote == Vote::Bad,
             };
             let since = since.unwrap_or(seen.ts);
-            if turned && watcher != self.me {
+            if turned && watcher != self.me && self.seats[seat].assigned {
                 self.confirm(seat, seen.ts, now);
             }
             let quiet = matches!(self.services[service].state(now), VerdictState::Down | VerdictState::Maintenance);
@@ -265,6 +287,7 @@ impl Core {
         // Nothing that has been may lie ahead of a clock that was set back.
         self.started = self.started.min(now);
         self.contact.iter_mut().flatten().for_each(|contact| *contact = now.min(*contact));
+        self.follow_roster(now);
         let services = &mut self.services;
         self.late.retain(|service| {
             let begins = services[*service].hold();
@@ -281,6 +304,13 @@ impl Core {
         }
         for seat in 0..self.seats.len() {
             self.watch_closely(seat, now);
+            if !self.seats[seat].assigned {
+                // Only what was asked for by name is run; it does not vote.
+                if self.seats[seat].turns.look_due(now) {
+                    actions.push(Action::Probe { seat, slot: None });
+                }
+                continue;
+            }
             let (missed, due) = self.seats[seat].turns.due(now);
             for (slot, at) in missed {
                 let seen = self.missed(seat, slot, at);
@@ -306,6 +336,7 @@ impl Core {
                 && now.millis_since(last.since) < SUSPICION.as_millis() as u64
         });
         if (suspected || service.outage().is_some())
+            && place.assigned
             && let Some(started) = place.turns.started()
         {
             place.turns.look(started.plus_millis(place.recheck.as_millis() as i64));
@@ -375,10 +406,18 @@ impl Core {
             return;
         };
         let silence = SILENCE.as_millis() as u64;
-        let alone = self.contact.iter().flatten().all(|contact| now.millis_since(*contact) >= silence);
+        let term = service.term(now);
+        let heard = |watcher: usize| self.contact[watcher].is_some_and(|at| now.millis_since(at) < silence);
+        let alone = !(0..self.names.len()).any(|watcher| term.votes(watcher) && heard(watcher));
         let long = now.millis_since(worst.since.max(self.started)) >= UNCONFIRMED_AFTER.as_millis() as u64;
         let clear = matches!(service.state(now), VerdictState::Down | VerdictState::Maintenance);
-        if self.config.watch.watcher.len() > 1 && alone && long && !clear && !self.standing[index].unconfirmed_told {
+        if term.votes(self.me)
+            && term.watchers() > 1
+            && alone
+            && long
+            && !clear
+            && !self.standing[index].unconfirmed_told
+        {
             actions.push(Action::Tell(Judgement::Unconfirmed(Box::new(worst.seen.clone()))));
             self.standing[index].unconfirmed_told = true;
         }
@@ -408,7 +447,7 @@ impl Core {
                 .map(|last| last.seen.clone())
                 .collect(),
             voters: self.voters(service, to, now),
-            assigned: service.rules.watchers,
+            assigned: service.term(now).watchers(),
         }
     }
 
@@ -418,13 +457,32 @@ impl Core {
             VerdictState::Down => service.voters(now, true),
             VerdictState::Up | VerdictState::Degraded | VerdictState::Regional => service.voters(now, false),
         };
-        voters.into_iter().map(|voter| self.config.watch.watcher[voter].name.clone()).collect()
+        voters.into_iter().map(|voter| self.names[voter].clone()).collect()
     }
 
     /// When [`tick`](Self::tick) is next needed.
     pub fn wake(&self) -> Option<Time> {
-        self.seats.iter().filter_map(|seat| seat.turns.wake()).min()
+        self.seats.iter().filter(|seat| seat.assigned).filter_map(|seat| seat.turns.wake()).min()
     }
+}
+
+/// The watchers of the configuration, and those that have voted before: their votes still count for that time.
+fn places(config: &Config, roster: &Roster) -> Vec<String> {
+    let mut names: Vec<String> = config.watch.watcher.iter().map(|watcher| watcher.name.clone()).collect();
+    for (_, watchers) in roster.terms().into_iter().rev() {
+        for name in watchers {
+            if !names.contains(name) && names.len() < MAX_SEATS {
+                names.push(name.clone());
+            }
+        }
+    }
+    names
+}
+
+/// The slots of a check at a watcher: its turn is its rank among those that are assigned.
+fn turn(target: &str, check: &str, interval: Duration, me: usize, term: Term) -> Slots {
+    let rank = (0..me).filter(|place| term.votes(*place)).count();
+    Slots::new(target, check, interval, rank, term.watchers())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The watcher's one task: it owns the state, and everything else talks to it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use aggregator::event::{ProbeRun, ProbeStep, Time, VerdictState};
 use aggregator::metrics::event::show_runs;
 use aggregator::metrics::watch as metrics;
 use chrono_tz::Tz;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +17,11 @@ use super::core::{Action, Core};
 use super::run::{self, Prober};
 use super::writer::{Job, Load};
 use crate::config::Config;
+use crate::control::Health;
 use crate::judgement::Judgement;
+use crate::keys::{PublicKey, SigningKey};
 use crate::observation::Observation;
+use crate::roster::{Change, Epoch, NotChanged};
 use crate::status::Status;
 use crate::verdict::Cast;
 
@@ -40,6 +43,8 @@ pub enum Command {
         from: String,
         /// What it saw.
         observations: Vec<Observation>,
+        /// The epochs of the roster that it holds.
+        epochs: Vec<Epoch>,
         /// Answered with nothing.
         reply: oneshot::Sender<()>,
     },
@@ -49,6 +54,13 @@ pub enum Command {
         target: String,
         /// Answered when all of them have been run.
         reply: oneshot::Sender<Vec<Observation>>,
+    },
+    /// Let another watcher vote, or one fewer. Answered with the epoch that says so, or why there is none.
+    Enrol {
+        /// Which.
+        change: Change,
+        /// Answered with the epoch.
+        reply: oneshot::Sender<Result<Epoch, NotChanged>>,
     },
     /// Say how things are.
     Status(oneshot::Sender<Arc<Status>>),
@@ -68,8 +80,16 @@ pub struct Driver {
     pub core: Core,
     /// The configuration.
     pub config: Arc<Config>,
+    /// This watcher's key, which signs epochs.
+    pub key: Arc<SigningKey>,
+    /// The keys of all watchers, which epochs must be signed with.
+    pub keys: BTreeMap<String, PublicKey>,
+    /// What the other watchers are told of the roster.
+    pub epochs: watch::Sender<Arc<Vec<Epoch>>>,
     /// How checks are run.
     pub prober: Prober,
+    /// How well this vantage is.
+    pub health: Arc<Health>,
     /// Where events go.
     pub emitter: Emitter,
     /// Where judgements go.
@@ -157,7 +177,7 @@ impl Driver {
     fn obey(&mut self, command: Command, work: &mut Work, permits: &Arc<Semaphore>) {
         let now = Time::now();
         match command {
-            Command::Heard { from, observations, reply } => {
+            Command::Heard { from, observations, epochs, reply } => {
                 if let Some(watcher) = self.core.watcher(&from) {
                     self.core.contact(watcher, now);
                 }
@@ -165,7 +185,17 @@ impl Driver {
                     let actions = self.core.hear(seen, now);
                     self.perform(actions, work, permits);
                 }
+                let actions = self.core.learn(epochs, &self.keys, now);
+                self.perform(actions, work, permits);
                 let _ = reply.send(());
+            }
+            Command::Enrol { change, reply } => {
+                let epoch = self.core.enrol(&change, &self.key, now);
+                if let Ok(epoch) = &epoch {
+                    let actions = self.core.learn(vec![epoch.clone()], &self.keys, now);
+                    self.perform(actions, work, permits);
+                }
+                let _ = reply.send(epoch);
             }
             Command::RunTarget { target, reply } => {
                 let seats = self.core.look(&target, now);
@@ -178,7 +208,10 @@ impl Driver {
             Command::Status(reply) => {
                 let fresh = |kept: &Arc<Status>| kept.as_of <= now && now.millis_since(kept.as_of) < STATUS_AGE_MS;
                 let kept = work.status.take().filter(fresh);
-                let status = kept.unwrap_or_else(|| Arc::new(self.core.status(now, self.zone)));
+                let status = kept.unwrap_or_else(|| {
+                    let fault = self.health.last().map(|fault| fault.to_string());
+                    Arc::new(Status { fault, ..self.core.status(now, self.zone) })
+                });
                 work.status = Some(status.clone());
                 let _ = reply.send(status);
             }
@@ -200,9 +233,13 @@ impl Driver {
                     self.emitter.emit((*row).clone());
                     self.write(Job::Announce(*row));
                 }
+                Action::Enrol(epoch) => {
+                    self.write(Job::Enrol(epoch));
+                    self.epochs.send_replace(Arc::new(self.core.roster().epochs().cloned().collect()));
+                }
                 Action::Tell(judgement) => work.judgements.push_back(judgement),
                 Action::Restore(index) => {
-                    let load = load(&self.config, &self.core, index);
+                    let load = load(&self.core, index);
                     self.write(Job::Load(load));
                 }
             }
@@ -228,11 +265,12 @@ impl Driver {
             metrics::START_DELAY.with(&[]).observe_ms(late_ms);
         }
         let (config, prober, permits) = (self.config.clone(), self.prober.clone(), permits.clone());
+        let health = self.health.clone();
         let me = self.core.name().to_owned();
         work.runs.spawn(async move {
             let _permit = permits.acquire().await;
             let target = &config.target[target];
-            let seen = run::observe(&prober, &config, target, &target.check[check], &me, slot).await;
+            let seen = run::observe(&prober, &health, &config, target, &target.check[check], &me, slot).await;
             (seat, seen)
         });
     }
@@ -299,13 +337,13 @@ impl Driver {
 }
 
 /// What is to be read of a service.
-pub fn load(config: &Config, core: &Core, index: usize) -> Load {
+pub fn load(core: &Core, index: usize) -> Load {
     let service = &core.services[index];
     Load {
         index,
         target: service.target.clone(),
         service: service.name.clone(),
         checks: service.checks.clone(),
-        watchers: config.watch.watcher.iter().map(|watcher| watcher.name.clone()).collect(),
+        watchers: core.names().to_vec(),
     }
 }

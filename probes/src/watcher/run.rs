@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use crate::config::{Check, Config, Target};
-use crate::control;
+use crate::control::Health;
 use crate::kind::{self, Context, Report};
 use crate::observation::{Observation, Step};
 use crate::verdict::Vote;
@@ -30,6 +30,7 @@ pub fn kinds() -> Prober {
 /// Runs a check and says what was seen. Never fails, never panics, always ends.
 pub async fn observe(
     prober: &Prober,
+    health: &Health,
     config: &Config,
     target: &Target,
     check: &Check,
@@ -54,9 +55,12 @@ pub async fn observe(
         }
         Err(_) => broken(ProbeOutcome::Failed, "timeout", &format!("cut off after {} s", limit.as_secs()), limit),
     };
-    if Vote::of(report.outcome) == Vote::Bad && !control::healthy(&config.watch.control).await {
-        tracing::warn!(check = %check.name, "failed, but no control target can be reached either: this vantage is at fault");
+    let step = report.steps.iter().find(|step| step.result == StepResult::Failed).map_or("", |step| &step.name);
+    let failed = (Vote::of(report.outcome) == Vote::Bad).then_some(step);
+    if let Some(fault) = health.fault(failed).await {
+        tracing::warn!(check = %check.name, target = %target.name, "the check does not vote: {fault}");
         report.outcome = ProbeOutcome::VantageFault;
+        report.steps.push(fault.step());
     }
     Observation {
         ts,

@@ -12,9 +12,10 @@ use chrono_tz::Tz;
 use crate::config::{Config, Target};
 use crate::exchange;
 use crate::maintenance::{self, Plan};
+use crate::roster::Roster;
 use crate::status::{DayStatus, OutageStatus};
 use crate::uptime::{self, Segment, Tally};
-use crate::verdict::{Cast, Outage, Record, Rules, Sweep};
+use crate::verdict::{Cast, Outage, Record, Rules, Sweep, Term, Terms};
 
 /// How late a vote may come and still be swept from memory.
 pub const RECENT: Duration = Duration::from_secs(3_600);
@@ -49,6 +50,7 @@ pub struct Service {
     pub checks: Vec<String>,
     /// Who may vote, and for how long.
     pub rules: Rules,
+    terms: Terms,
     maintenance: Vec<Plan>,
     settled: Sweep,
     settled_until: Time,
@@ -72,8 +74,9 @@ pub struct Shown {
 }
 
 impl Service {
-    /// The services of a configuration, in the order in which their checks come first.
-    pub fn all(config: &Config) -> Vec<Self> {
+    /// The services of a configuration, in the order in which their checks come first. `names` are the watchers that
+    /// have a place, in the order of their places.
+    pub fn all(config: &Config, names: &[String], roster: &Roster) -> Vec<Self> {
         let mut services: Vec<Self> = Vec::new();
         for target in &config.target {
             for check in &target.check {
@@ -84,15 +87,15 @@ impl Service {
                     continue;
                 }
                 let checks = target.check.iter().filter(|other| other.service == check.service).count();
-                let watchers = config.watch.watcher.len();
-                let rules = Rules { watchers, checks, freshness: config.watch.freshness(check.cadence) };
-                services.push(Self::new(target, &check.service, check.title(), &check.name, rules));
+                let rules = Rules { watchers: names.len(), checks, freshness: config.watch.freshness(check.cadence) };
+                let terms = terms(target, names, roster);
+                services.push(Self::new(target, &check.service, check.title(), &check.name, (rules, terms)));
             }
         }
         services
     }
 
-    fn new(target: &Target, name: &str, title: &str, check: &str, rules: Rules) -> Self {
+    fn new(target: &Target, name: &str, title: &str, check: &str, (rules, terms): (Rules, Terms)) -> Self {
         let windows = target.maintenance.iter().filter(|window| window.covers(name));
         Self {
             target: target.name.clone(),
@@ -101,16 +104,31 @@ impl Service {
             checks: vec![check.to_owned()],
             rules,
             maintenance: windows.filter_map(|window| window.plan().ok()).collect(),
-            settled: Sweep::new(rules),
+            settled: Sweep::in_terms(rules, terms.clone()),
             settled_until: Time(i64::MIN),
             record: Record::default(),
             recent: Vec::new(),
-            now: Sweep::new(rules),
+            now: Sweep::in_terms(rules, terms.clone()),
+            terms,
             fresh: Record::default(),
             first: None,
             swept: None,
             held: false,
         }
+    }
+
+    /// Who votes at an instant.
+    pub fn term(&self, at: Time) -> Term {
+        self.terms.at(at)
+    }
+
+    /// The roster has changed. True: for a time that is settled, so that the service must be judged again from the
+    /// history.
+    pub fn set_terms(&mut self, terms: Terms) -> bool {
+        let differ = terms.differ_from(&self.terms);
+        self.settled.set_terms(terms.clone());
+        (self.terms, self.swept) = (terms, None);
+        differ.is_some_and(|at| at <= self.settled.reached())
     }
 
     /// Where a check stands in the service.
@@ -154,7 +172,7 @@ impl Service {
         casts.sort_unstable();
         casts.dedup();
         let settled = casts.partition_point(|cast| cast.at < self.settled_until);
-        (self.settled, self.record) = (Sweep::new(self.rules), Record::default());
+        (self.settled, self.record) = (Sweep::in_terms(self.rules, self.terms.clone()), Record::default());
         self.settled.run(&casts[..settled], &mut self.record);
         for cast in &casts[settled..] {
             self.put(*cast);
@@ -265,6 +283,12 @@ impl Service {
     }
 }
 
+/// Who votes on a target: of those that the roster names, those that the target does.
+pub fn terms(target: &Target, names: &[String], roster: &Roster) -> Terms {
+    let place = |name: &String| names.iter().position(|other| other == name).filter(|_| target.assigns(name));
+    Terms::new(roster.terms().into_iter().map(|(from, watchers)| Term::new(from, watchers.iter().filter_map(place))))
+}
+
 fn begin_of_recent(now: Time) -> Time {
     now.plus_millis(-(RECENT.as_millis() as i64))
 }
@@ -279,7 +303,7 @@ mod tests {
     fn service() -> Service {
         let target: Target = toml::from_str("name = \"t\"").unwrap();
         let rules = Rules { watchers: 3, checks: 1, freshness: Duration::from_secs(90) };
-        Service::new(&target, "imap", "IMAP", "imap", rules)
+        Service::new(&target, "imap", "IMAP", "imap", (rules, Terms::all(3)))
     }
 
     /// Votes of three watchers over three hours, with outages, in the order of time.

@@ -44,6 +44,8 @@ async fn site(target: SocketAddr) -> Site {
             url: None,
             public_key_file: public,
             key_file: Some(secret),
+            certificate: None,
+            certificate_key: None,
         });
         listeners.push(Some(listener));
     }
@@ -72,6 +74,7 @@ impl Site {
             emitter,
             judgements: sender,
             time_zone: Tz::UTC,
+            identity: None,
             shutdown: self.shutdown.clone(),
         };
         let (handle, task) = super::start_with(self.config.clone(), NAMES[index], context, prober).await.unwrap();
@@ -192,9 +195,11 @@ async fn what_is_not_signed_by_a_watcher_of_the_site_is_refused() {
     let mut site = site(free_address().await).await;
     let running = site.start(0).await;
     let (stranger, _) = SigningKey::generate().unwrap();
-    let batch = Batch { from: "no-oslo".to_owned(), sent_at: Time::now(), observations: Vec::new() };
+    let sent_at = Time::now();
+    let batch = Batch { from: "no-oslo".to_owned(), sent_at, epochs: Vec::new(), observations: Vec::new() };
     let peer = SigningKey::read(&site.folder.path().join("no-oslo/key")).unwrap();
-    for (key, expected) in [(&stranger, 403), (&peer, 200)] {
+    let cases = [(&stranger, 403, "signature: "), (&peer, 200, "{"), (&peer, 409, "replayed: ")];
+    for (key, expected, word) in cases {
         let (body, signature) = batch.seal(key).unwrap();
         let answer = reqwest::Client::new()
             .post(format!("http://{}{}", running.address, exchange::PATH))
@@ -205,7 +210,12 @@ async fn what_is_not_signed_by_a_watcher_of_the_site_is_refused() {
             .await
             .unwrap();
         assert_eq!(answer.status(), expected);
+        let said = answer.text().await.unwrap();
+        assert!(said.starts_with(word), "{said}");
     }
+    let (body, signature) = batch.seal(&peer).unwrap();
+    let refusal = running.handle.open(("no-oslo", &signature), Some("us-east"), &body, sent_at).unwrap_err();
+    assert_eq!((refusal.word(), refusal.to_string().contains("is for \"us-east\"")), ("certificate", true));
     let large = reqwest::Client::new()
         .post(format!("http://{}{}", running.address, exchange::PATH))
         .body(vec![b' '; exchange::MAX_BODY_BYTES + 1])
@@ -221,11 +231,11 @@ async fn a_kind_that_hangs_is_cut_and_one_that_breaks_off_does_not_vote() {
     config.target[0].check[0].timeout_ms = 10;
     let (target, check) = (&config.target[0], &config.target[0].check[0]);
     let hangs: run::Prober = Arc::new(|_, _, _| Box::pin(std::future::pending()));
-    let seen = run::observe(&hangs, &config, target, check, "us-east", Some(3)).await;
+    let seen = run::observe(&hangs, &Health::new(&config.watch), &config, target, check, "us-east", Some(3)).await;
     assert_eq!((seen.outcome, seen.slot), (ProbeOutcome::Failed, Some(3)));
     assert_eq!(seen.failed_step().map(|step| step.error_class.as_str()), Some("timeout"));
     let breaks: run::Prober = Arc::new(|_, _, _| Box::pin(async { panic!("a fault of the kind") }));
-    let seen = run::observe(&breaks, &config, target, check, "us-east", None).await;
+    let seen = run::observe(&breaks, &Health::new(&config.watch), &config, target, check, "us-east", None).await;
     assert_eq!(seen.outcome, ProbeOutcome::VantageFault);
 }
 
@@ -236,7 +246,7 @@ async fn a_failure_of_the_vantages_own_network_does_not_vote() {
     let mut config = (*site.config).clone();
     config.watch.control = vec![nowhere.to_string()];
     let (target, check) = (&config.target[0], &config.target[0].check[0]);
-    let seen = run::observe(&run::kinds(), &config, target, check, "us-east", None).await;
+    let seen = run::observe(&run::kinds(), &Health::new(&config.watch), &config, target, check, "us-east", None).await;
     assert_eq!(seen.outcome, ProbeOutcome::VantageFault);
     assert_eq!(seen.failed_step().map(|step| step.name.as_str()), Some("tcp"));
 }

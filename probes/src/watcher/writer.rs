@@ -7,6 +7,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::history::{History, HistoryError, KEEP_DAYS};
 use crate::observation::Observation;
+use crate::roster::Epoch;
 use crate::verdict::{Cast, Vote};
 
 /// What may wait for the disk. Past it an observation is judged and told to ClickHouse, but is neither in the
@@ -21,6 +22,8 @@ pub enum Job {
     Keep(Observation),
     /// Keep a change of verdict.
     Announce(VerdictRow),
+    /// Keep an epoch of the roster.
+    Enrol(Epoch),
     /// Read all votes of a service.
     Load(Load),
 }
@@ -67,11 +70,12 @@ pub async fn run(
     let mut batch = Vec::with_capacity(TRANSACTION);
     let mut pruned = Time(0);
     while jobs.recv_many(&mut batch, TRANSACTION).await > 0 {
-        let (mut observations, mut verdicts, mut loads) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut observations, mut verdicts, mut epochs, mut loads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for job in batch.drain(..) {
             match job {
                 Job::Keep(seen) => observations.push(seen),
                 Job::Announce(row) => verdicts.push(row),
+                Job::Enrol(epoch) => epochs.push(epoch),
                 Job::Load(load) => loads.push(load),
             }
         }
@@ -86,6 +90,12 @@ pub async fn run(
             let count = observations.len() + verdicts.len();
             if let Err(error) = history.record(&observations, &verdicts) {
                 tracing::error!("{error}; {count} observations and verdicts were not kept, make room on the disk");
+            }
+            for epoch in epochs {
+                if let Err(error) = history.enrol(&epoch) {
+                    let generation = epoch.generation;
+                    tracing::error!("{error}; epoch {generation} of the roster was not kept, make room on the disk");
+                }
             }
             if prune && let Err(error) = history.prune(now) {
                 tracing::error!("{error}; observations older than {KEEP_DAYS} days could not be dropped");

@@ -23,6 +23,9 @@ pub fn all_up(vantage: &str, as_of: Time) -> Status {
     Status {
         as_of,
         vantage: vantage.into(),
+        fault: None,
+        generation: 0,
+        voters: REGIONS.map(Into::into).to_vec(),
         peers: REGIONS.iter().filter(|name| **name != vantage).map(|name| ((*name).into(), Some(as_of))).collect(),
         services: SERVICES.iter().map(|(service, title)| up(service, title, as_of)).collect(),
     }

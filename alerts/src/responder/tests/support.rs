@@ -258,6 +258,7 @@ impl World {
             name: (*other).to_owned(),
             url: self.urls[other].clone(),
             public_key: SigningKey::read(&self.keys[other]).unwrap().public(),
+            http: reqwest::Client::new(),
         };
         let shutdown = CancellationToken::new();
         let context = ResponderContext {

@@ -4,18 +4,23 @@ use aggregator::event::Time;
 use chrono_tz::Tz;
 
 use super::Core;
-use crate::observation::Observation;
+use crate::control;
+use crate::observation::{Observation, Step};
 use crate::status::{RegionStatus, ServiceStatus, Status};
 use crate::verdict::Vote;
 
 impl Core {
     /// What this watcher tells the world.
     pub fn status(&self, now: Time, zone: Tz) -> Status {
-        let peers = self.names().zip(&self.contact).enumerate().filter(|(index, _)| *index != self.me);
+        let peers = self.names.iter().zip(&self.contact).take(self.config.watch.watcher.len()).enumerate();
+        let peers = peers.filter(|(index, _)| *index != self.me);
         Status {
             as_of: now,
             vantage: self.name().to_owned(),
-            peers: peers.map(|(_, (name, contact))| (name.to_owned(), *contact)).collect(),
+            fault: None,
+            peers: peers.map(|(_, (name, contact))| (name.clone(), *contact)).collect(),
+            generation: self.roster.in_force(now).0,
+            voters: self.roster.in_force(now).1.to_vec(),
             services: (0..self.services.len()).map(|index| self.service_status(index, now, zone)).collect(),
         }
     }
@@ -23,13 +28,15 @@ impl Core {
     fn service_status(&self, index: usize, now: Time, zone: Tz) -> ServiceStatus {
         let service = &self.services[index];
         let shown = service.shown(now, zone);
+        let term = service.term(now);
+        let regions = self.names.iter().enumerate().filter(|(watcher, _)| term.votes(*watcher));
         ServiceStatus {
             target: service.target.clone(),
             service: service.name.clone(),
             title: service.title.clone(),
             state: service.state(now),
             since: service.since(now),
-            regions: self.names().enumerate().map(|(watcher, name)| self.region(index, watcher, name, now)).collect(),
+            regions: regions.map(|(watcher, name)| self.region(index, watcher, name, now)).collect(),
             availability: shown.tally.availability(),
             bounds: shown.tally.bounds(),
             days: shown.days,
@@ -50,10 +57,15 @@ impl Core {
             outcome: last.map(|seen| seen.outcome),
             fresh: last.is_some_and(is_fresh),
             total_ms: last.map(|seen| seen.total_ms),
-            error: last.and_then(Observation::failed_step).map_or_else(String::new, |step| {
+            error: last.and_then(reason).map_or_else(String::new, |step| {
                 let detail = if step.detail.is_empty() { &step.error_class } else { &step.detail };
                 format!("{}: {detail}", step.name)
             }),
         }
     }
+}
+
+/// The step that says why: that the vantage is at fault goes before what failed because of it.
+fn reason(seen: &Observation) -> Option<&Step> {
+    seen.steps.iter().find(|step| step.name == control::STEP).or_else(|| seen.failed_step())
 }

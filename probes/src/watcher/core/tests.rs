@@ -1,10 +1,15 @@
 //! Three watchers in a simulated world: time, network and target are numbers.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use aggregator::event::ProbeOutcome;
 use chrono_tz::Tz;
 
 use super::*;
 use crate::config::{Check, Target, Tls, Watch, Watcher};
+use crate::keys::{PublicKey, SigningKey};
+use crate::roster;
 
 const STEP_MS: i64 = 100;
 /// What a message between two watchers takes.
@@ -21,6 +26,8 @@ fn config() -> Arc<Config> {
         url: None,
         public_key_file: "x".into(),
         key_file: None,
+        certificate: None,
+        certificate_key: None,
     };
     let check: Check =
         toml::from_str("name = \"imap\"\nkind = \"imap\"\nservice = \"imap\"\ncadence = \"light\"\n").unwrap();
@@ -28,6 +35,18 @@ fn config() -> Arc<Config> {
     let target = Target { name: "t".to_owned(), check: vec![check], ..toml::from_str("name = \"t\"").unwrap() };
     let watch = Watch { watcher: ["us", "oslo", "sydney"].map(watcher).to_vec(), ..Watch::default() };
     Arc::new(Config { watch, target: vec![target] })
+}
+
+/// The watchers' keys.
+static KEYS: LazyLock<BTreeMap<String, SigningKey>> =
+    LazyLock::new(|| ["us", "oslo", "sydney"].map(|name| (name.to_owned(), SigningKey::generate().unwrap().0)).into());
+
+fn public_keys() -> BTreeMap<String, PublicKey> {
+    KEYS.iter().map(|(name, key)| (name.clone(), key.public())).collect()
+}
+
+fn roster() -> Roster {
+    Roster::begin(&config(), "us", &KEYS["us"], BEGIN.plus_millis(-1_000))
 }
 
 /// A run that goes on: the watcher, its seat, begin, end, slot, and what it will have seen.
@@ -47,7 +66,7 @@ struct World {
 
 impl World {
     fn new(now: Time) -> Self {
-        let core = |me| Some(Core::new(config(), me, now, |_, _| None, |_| None));
+        let core = |me| Some(Core::new(config(), me, roster(), now, |_, _| None, |_| None));
         Self {
             now,
             cores: (0..3).map(core).collect(),
@@ -87,7 +106,7 @@ impl World {
                     let core = self.cores[me].as_mut().unwrap();
                     core.services[service].restore(casts.collect(), self.now);
                 }
-                Action::Keep(_) | Action::Announce(_) => {}
+                Action::Keep(_) | Action::Announce(_) | Action::Enrol(_) => {}
             }
         }
     }
@@ -159,6 +178,32 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+}
+
+impl World {
+    /// Asks a watcher to change who votes, and lets all that live hear of it; when it begins.
+    fn enrol(&mut self, me: usize, change: roster::Change) -> Time {
+        let name = self.cores[me].as_ref().unwrap().name().to_owned();
+        let epoch = self.cores[me].as_ref().unwrap().enrol(&change, &KEYS[&name], self.now).unwrap();
+        for (place, core) in self.cores.iter_mut().enumerate().filter(|(place, _)| !self.cut[*place]) {
+            let Some(core) = core else { continue };
+            let actions = core.learn(vec![epoch.clone()], &public_keys(), self.now);
+            assert_eq!(actions, [Action::Enrol(epoch.clone())], "{place}");
+        }
+        epoch.from
+    }
+
+    /// The changes of verdict of a watcher since a time, with their times.
+    fn since(&self, me: usize, time: Time) -> Vec<(Time, &'static str, usize)> {
+        let told = self.told.iter().filter(|told| told.1 == me && told.0 >= time);
+        let changed = told.filter_map(|told| match &told.2 {
+            Judgement::Changed(change) if change.from != change.to => {
+                Some((told.0, change.to.as_str(), change.assigned))
+            }
+            _ => None,
+        });
+        changed.collect()
     }
 }
 
@@ -271,7 +316,7 @@ fn clocks_that_are_set_back_silence_nobody() {
 
 #[test]
 fn what_came_twice_or_belongs_to_no_check_changes_nothing() {
-    let mut core = Core::new(config(), 0, BEGIN, |_, _| None, |_| None);
+    let mut core = Core::new(config(), 0, roster(), BEGIN, |_, _| None, |_| None);
     let mut seen = core.missed(0, 1, BEGIN);
     seen.vantage = "oslo".to_owned();
     assert_eq!(core.hear(seen.clone(), BEGIN), [Action::Keep(seen.clone())]);
@@ -282,7 +327,7 @@ fn what_came_twice_or_belongs_to_no_check_changes_nothing() {
 
 #[test]
 fn what_comes_hours_late_is_judged_again_from_the_history() {
-    let mut core = Core::new(config(), 0, BEGIN, |_, _| None, |_| None);
+    let mut core = Core::new(config(), 0, roster(), BEGIN, |_, _| None, |_| None);
     core.tick(BEGIN);
     let mut late = core.missed(0, 1, BEGIN.plus_millis(-7_200_000));
     late.vantage = "oslo".to_owned();
@@ -299,7 +344,7 @@ fn a_restart_records_missed_slots_tells_what_stands_and_announces_only_what_has_
     let slots = Slots::new("t", "imap", Duration::from_secs(60), 0, 3);
     let announced = Announced { state: VerdictState::Down, generation: 4 };
     let last = slots.current(BEGIN) - 3;
-    let mut core = Core::new(config(), 0, BEGIN, |_, _| Some(last), |_| Some(announced));
+    let mut core = Core::new(config(), 0, roster(), BEGIN, |_, _| Some(last), |_| Some(announced));
     let bad = |watcher, at: i64| Cast { at: BEGIN.plus_millis(at), watcher, check: 0, vote: Vote::Bad };
     core.services[0].sweep(BEGIN);
     core.services[0].restore(vec![bad(0, -5_000), bad(1, -4_000), bad(2, -3_000)], BEGIN);
@@ -352,4 +397,99 @@ fn the_days_of_the_page_are_days_of_its_zone_and_add_up() {
     let days: Vec<(&str, u64)> = shown.days.iter().map(|day| (day.day.as_str(), day.up_s)).collect();
     assert_eq!(days, [("2026-10-24", 3_600), ("2026-10-25", 25 * 3_600), ("2026-10-26", 5_400)]);
     assert_eq!(shown.tally.availability(), Some(100.0));
+}
+
+#[test]
+fn a_watcher_is_drained_and_joins_again_at_instants_on_which_all_agree() {
+    let mut world = World::new(BEGIN);
+    world.run(130);
+    let from = world.enrol(0, roster::Change::Drain("sydney".to_owned()));
+    assert_eq!(from.millis_since(world.now), 30_000);
+    world.run(25);
+    let voters = |world: &World, me: usize| world.cores[me].as_ref().unwrap().status(world.now, Tz::UTC).voters;
+    assert!((0..3).all(|me| voters(&world, me) == ["oslo", "sydney", "us"]), "not before its time");
+    world.run(20);
+    let runs = |world: &World| world.seen.iter().filter(|seen| seen.vantage == "sydney").count();
+    let before = runs(&world);
+    // One of two that vote fails: neither up nor down has a majority. With three it would have been regional.
+    world.hangs = [false, true, false];
+    let failing = world.now;
+    world.run(120);
+    for me in 0..3 {
+        assert_eq!(voters(&world, me), ["oslo", "us"]);
+        let changes = world.since(me, failing);
+        assert!(changes.iter().all(|change| matches!(change, (_, "unknown" | "up", 2))), "{changes:?}");
+        assert_eq!(changes[0].1, "unknown", "{changes:?}");
+    }
+    assert_eq!(runs(&world), before, "who is drained looks no more, not even when the others ask");
+    world.hangs = [false; 3];
+    world.run(60);
+    assert!((0..3).all(|me| world.changes(me).last() == Some(&"up")));
+
+    let joined = world.enrol(1, roster::Change::Join("sydney".to_owned()));
+    world.run(32);
+    assert!(world.seen.iter().any(|seen| seen.vantage == "sydney" && seen.ts >= joined), "it looks at once");
+    world.run(100);
+    world.hangs = [false, true, false];
+    let failing = world.now;
+    world.run(100);
+    for me in 0..3 {
+        assert_eq!(world.since(me, failing).iter().map(|change| change.1).collect::<Vec<_>>(), ["regional"], "{me}");
+    }
+}
+
+#[test]
+fn an_epoch_that_is_heard_of_late_is_judged_as_if_it_had_been_known() {
+    let mut world = World::new(BEGIN);
+    world.run(130);
+    world.cut = [false, false, true];
+    let from = world.enrol(0, roster::Change::Drain("oslo".to_owned()));
+    world.run(300);
+    world.cut = [false; 3];
+    let epochs: Vec<_> = world.cores[0].as_ref().unwrap().roster().epochs().cloned().collect();
+    let now = world.now;
+    let late = world.cores[2].as_mut().unwrap().learn(epochs, &public_keys(), now);
+    assert_eq!(late.len(), 1);
+    for seen in world.seen.clone() {
+        for me in [0, 2] {
+            world.cores[me].as_mut().unwrap().hear(seen.clone(), now);
+        }
+    }
+    world.run(100);
+    let [first, _, third] = &mut world.cores[..] else { panic!() };
+    let now = world.now;
+    let segments =
+        |core: &mut Option<Core>| core.as_mut().unwrap().services[0].segments(from.plus_millis(-60_000), now);
+    assert_eq!(segments(first), segments(third));
+}
+
+#[test]
+fn a_target_that_names_its_watchers_is_judged_by_those_alone_and_by_everybody_alike() {
+    let mut named = (*config()).clone();
+    named.target[0].watchers = vec!["us".to_owned(), "sydney".to_owned()];
+    let faults = |config: &Config| -> Vec<(String, String)> {
+        config.check().into_iter().filter(|(key, _)| key.contains("watchers")).collect()
+    };
+    assert_eq!(faults(&named), []);
+    let named = Arc::new(named);
+    let mut world = World::new(BEGIN);
+    world.cores = (0..3).map(|me| Some(Core::new(named.clone(), me, roster(), BEGIN, |_, _| None, |_| None))).collect();
+    world.run(130);
+    assert!(world.seen.iter().all(|seen| seen.vantage != "oslo"));
+    assert!((0..3).all(|me| world.changes(me) == ["up"]), "{:?}", world.told);
+    world.hangs = [true; 3];
+    let down = world.until(1, VerdictState::Down, 60);
+    assert!(down <= 35.0, "{down}");
+    world.run(1);
+    let assigned = |me| world.since(me, BEGIN).last().map(|change| (change.1, change.2));
+    assert!((0..3).all(|me| assigned(me) == Some(("down", 2))));
+    let regions = world.cores[1].as_ref().unwrap().status(world.now, Tz::UTC).services[0].regions.clone();
+    assert_eq!(regions.iter().map(|region| region.vantage.as_str()).collect::<Vec<_>>(), ["us", "sydney"]);
+    let looks = world.cores[1].as_mut().unwrap().look("t", BEGIN);
+    assert_eq!(looks, [0], "what is asked for by name is run all the same");
+
+    let mut wrong = (*named).clone();
+    wrong.target[0].watchers.push("moon".to_owned());
+    let message = "\"moon\" is no watcher; name one of [[watch.watcher]]".to_owned();
+    assert_eq!(faults(&wrong), [("target[0].watchers[2]".to_owned(), message)]);
 }

@@ -1,0 +1,69 @@
+//! What a change of the roster does to a watcher: who votes, and whose turn it is.
+
+use std::collections::BTreeMap;
+
+use aggregator::event::Time;
+
+use super::{Action, Core, turn};
+use crate::keys::{PublicKey, SigningKey};
+use crate::roster::{Change, Epoch, NotChanged};
+use crate::watcher::service;
+
+impl Core {
+    /// Signs the epoch in which another watcher votes, or one fewer.
+    ///
+    /// # Errors
+    /// See [`NotChanged`].
+    pub fn enrol(&self, change: &Change, key: &SigningKey, now: Time) -> Result<Epoch, NotChanged> {
+        let known = |name: &str| self.config.watch.watcher.iter().any(|watcher| watcher.name == name);
+        self.roster.change(change, known, (self.name(), key), now)
+    }
+
+    /// Epochs that were heard of, or signed here.
+    pub fn learn(&mut self, epochs: Vec<Epoch>, keys: &BTreeMap<String, PublicKey>, now: Time) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for epoch in epochs {
+            match self.roster.take(epoch.clone(), keys, now) {
+                Ok(true) => {
+                    let (from, voters) = (epoch.from, epoch.watchers.join(", "));
+                    tracing::info!(generation = epoch.generation, %from, by = %epoch.by, "these watchers vote: {voters}");
+                    let stranger = epoch.watchers.iter().find(|name| !self.names.contains(name));
+                    if let Some(stranger) = stranger {
+                        tracing::error!(
+                            "\"{stranger}\" is to vote, but the configuration here does not name it; add it and reload"
+                        );
+                    }
+                    actions.push(Action::Enrol(epoch));
+                }
+                Ok(false) => {}
+                Err(reason) => tracing::warn!("an epoch of the roster is not taken: {reason}"),
+            }
+        }
+        if !actions.is_empty() {
+            for index in 0..self.services.len() {
+                let Some(target) = self.config.target(&self.services[index].target) else { continue };
+                let terms = service::terms(target, &self.names, &self.roster);
+                if self.services[index].set_terms(terms) {
+                    self.judge_anew(index);
+                }
+            }
+        }
+        actions
+    }
+
+    /// Takes its turns by the epoch that has begun. What runs is finished; who has come to vote looks at once.
+    pub(super) fn follow_roster(&mut self, now: Time) {
+        let voters = self.roster.in_force(now).1;
+        if voters == self.follows {
+            return;
+        }
+        self.follows = voters.to_vec();
+        for seat in &mut self.seats {
+            let (target, term) = (&self.config.target[seat.target], self.services[seat.service].term(now));
+            let check = &target.check[seat.check];
+            let slots = turn(&target.name, &check.name, self.config.watch.interval(check.cadence), self.me, term);
+            seat.assigned = term.votes(self.me);
+            seat.turns.move_to(slots, now);
+        }
+    }
+}
