@@ -11,8 +11,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::afterwards::Waiting;
 use super::core::{Action, Core};
-use super::run::{self, Prober};
+use super::run::{self, Observed, Prober};
 use super::writer::{Job, Load};
 use crate::config::Config;
 use crate::judgement::Judgement;
@@ -66,6 +67,8 @@ pub struct Driver {
     pub core: Core,
     /// The configuration.
     pub config: Arc<Config>,
+    /// Runs whose messages may still come.
+    pub waiting: Waiting,
     /// How checks are run.
     pub prober: Prober,
     /// Where events go.
@@ -89,7 +92,7 @@ pub struct Driver {
 /// What changes while it runs.
 #[derive(Default)]
 struct Work {
-    runs: JoinSet<(usize, Observation)>,
+    runs: JoinSet<(usize, Observed)>,
     waiters: Vec<Waiter>,
     judgements: VecDeque<Judgement>,
     status: Option<Arc<Status>>,
@@ -110,8 +113,8 @@ impl Driver {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
                 Some(ended) = work.runs.join_next() => {
-                    if let Ok((seat, seen)) = ended {
-                        self.finished(seat, seen, &mut work, &permits);
+                    if let Ok((seat, observed)) = ended {
+                        self.finished(seat, observed, &mut work, &permits);
                     }
                 }
                 Some(command) = self.commands.recv() => self.obey(command, &mut work, &permits),
@@ -129,7 +132,11 @@ impl Driver {
         work.runs.shutdown().await;
     }
 
-    fn finished(&mut self, seat: usize, seen: Observation, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn finished(&mut self, seat: usize, observed: Observed, work: &mut Work, permits: &Arc<Semaphore>) {
+        let Observed { seen, findings } = observed;
+        for job in self.waiting.settle(seat, &seen, findings, &self.emitter) {
+            self.write(job);
+        }
         for waiter in work.waiters.iter_mut().filter(|waiter| waiter.since <= seen.ts) {
             if let Some(place) = waiter.seats.iter().position(|other| *other == seat) {
                 waiter.seats.swap_remove(place);
@@ -198,15 +205,16 @@ impl Driver {
         }
     }
 
-    fn probe(&self, seat: usize, slot: Option<i64>, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn probe(&mut self, seat: usize, slot: Option<i64>, work: &mut Work, permits: &Arc<Semaphore>) {
         let (target, check) = (self.core.seats[seat].target, self.core.seats[seat].check);
         let (config, prober, permits) = (self.config.clone(), self.prober.clone(), permits.clone());
         let me = self.core.name().to_owned();
+        let awaited = self.waiting.of(seat, Time::now());
         work.runs.spawn(async move {
             let _permit = permits.acquire().await;
             let target = &config.target[target];
-            let seen = run::observe(&prober, &config, target, &target.check[check], &me, slot).await;
-            (seat, seen)
+            let observed = run::observe(&prober, &config, target, &target.check[check], &me, slot, awaited).await;
+            (seat, observed)
         });
     }
 
