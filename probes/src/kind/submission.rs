@@ -40,6 +40,7 @@ async fn log_in_by(mechanism: Mechanism, probe: &Probe<'_>, login: &Login, steps
         Mechanism::Plain => "auth_plain",
         Mechanism::Login => "auth_login",
     };
+    steps.plan(&[name]);
     grouped(steps, name, async |group| {
         let mut smtp = smtp::open(probe, group).await?;
         let work = smtp.auth_by(mechanism, &login.user, &login.password);
