@@ -288,7 +288,7 @@ pub async fn probe_once(config: &Config, vantage: &str, target: Option<&str>, ch
     let targets = config.target.iter().filter(|place| target.is_none_or(|name| name == place.name));
     let chosen = targets.flat_map(|place| place.check.iter().map(move |probe| (place, probe)));
     let chosen = chosen.filter(|(_, probe)| check.is_none_or(|name| name == probe.name));
-    let runs = chosen.map(|(place, probe)| run::observe(&prober, config, place, probe, vantage, None, Vec::new()));
+    let runs = chosen.map(|(place, probe)| run::observe(&prober, config, place, probe, vantage, run::Turn::default()));
     futures_util::stream::iter(runs.collect::<Vec<_>>())
         .buffered(CONCURRENT_PROBES)
         .map(|observed| observed.seen)

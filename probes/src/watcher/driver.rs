@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::afterwards::Waiting;
 use super::core::{Action, Core};
-use super::run::{self, Observed, Prober};
+use super::run::{self, Observed, Prober, Turn};
 use super::writer::{Job, Load};
 use crate::config::Config;
 use crate::judgement::Judgement;
@@ -209,11 +209,11 @@ impl Driver {
         let (target, check) = (self.core.seats[seat].target, self.core.seats[seat].check);
         let (config, prober, permits) = (self.config.clone(), self.prober.clone(), permits.clone());
         let me = self.core.name().to_owned();
-        let awaited = self.waiting.of(seat, Time::now());
+        let turn = Turn { slot, awaited: self.waiting.of(seat, Time::now()) };
         work.runs.spawn(async move {
             let _permit = permits.acquire().await;
             let target = &config.target[target];
-            let observed = run::observe(&prober, &config, target, &target.check[check], &me, slot, awaited).await;
+            let observed = run::observe(&prober, &config, target, &target.check[check], &me, turn).await;
             (seat, observed)
         });
     }

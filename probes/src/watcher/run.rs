@@ -22,6 +22,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How a check is run. The watcher's own tests put their own worlds here.
 pub type Prober = Arc<dyn for<'a> Fn(&'a Check, &'a Target, &'a Context) -> BoxFuture<'a, Report> + Send + Sync>;
 
+/// What a run is due for.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// The slot of the schedule; `None` for a confirmation.
+    pub slot: Option<i64>,
+    /// Runs of the check that had said `missing`.
+    pub awaited: Vec<Awaited>,
+}
+
 /// What a run saw, and what it found beside.
 #[derive(Debug)]
 pub struct Observed {
@@ -43,9 +52,9 @@ pub async fn observe(
     target: &Target,
     check: &Check,
     vantage: &str,
-    slot: Option<i64>,
-    awaited: Vec<Awaited>,
+    turn: Turn,
 ) -> Observed {
+    let Turn { slot, awaited } = turn;
     let cx = Context {
         vantage: vantage.to_owned(),
         run_id: run_id(),

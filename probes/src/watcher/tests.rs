@@ -222,11 +222,12 @@ async fn a_kind_that_hangs_is_cut_and_one_that_breaks_off_does_not_vote() {
     config.target[0].check[0].timeout_ms = 10;
     let (target, check) = (&config.target[0], &config.target[0].check[0]);
     let hangs: run::Prober = Arc::new(|_, _, _| Box::pin(std::future::pending()));
-    let seen = run::observe(&hangs, &config, target, check, "us-east", Some(3), Vec::new()).await.seen;
+    let third = run::Turn { slot: Some(3), ..run::Turn::default() };
+    let seen = run::observe(&hangs, &config, target, check, "us-east", third).await.seen;
     assert_eq!((seen.outcome, seen.slot), (ProbeOutcome::Failed, Some(3)));
     assert_eq!(seen.failed_step().map(|step| step.error_class.as_str()), Some("timeout"));
     let breaks: run::Prober = Arc::new(|_, _, _| Box::pin(async { panic!("a fault of the kind") }));
-    let seen = run::observe(&breaks, &config, target, check, "us-east", None, Vec::new()).await.seen;
+    let seen = run::observe(&breaks, &config, target, check, "us-east", run::Turn::default()).await.seen;
     assert_eq!(seen.outcome, ProbeOutcome::VantageFault);
 }
 
@@ -237,7 +238,7 @@ async fn a_failure_of_the_vantages_own_network_does_not_vote() {
     let mut config = (*site.config).clone();
     config.watch.control = vec![nowhere.to_string()];
     let (target, check) = (&config.target[0], &config.target[0].check[0]);
-    let seen = run::observe(&run::kinds(), &config, target, check, "us-east", None, Vec::new()).await.seen;
+    let seen = run::observe(&run::kinds(), &config, target, check, "us-east", run::Turn::default()).await.seen;
     assert_eq!(seen.outcome, ProbeOutcome::VantageFault);
     assert_eq!(seen.failed_step().map(|step| step.name.as_str()), Some("tcp"));
 }

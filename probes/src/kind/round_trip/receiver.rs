@@ -37,7 +37,7 @@ pub(super) enum Open<'a> {
     /// A session.
     Imap(Imap),
     /// A session.
-    Jmap(Jmap, Places),
+    Jmap(Box<Jmap>, Places),
     /// Sessions come and go.
     Pop3(Probe<'a>),
 }
@@ -82,7 +82,7 @@ impl<'a> Receiver<'a> {
                 let mut jmap = jmap::open(probe, &self.login, group).await?;
                 let places = Places::find(&mut jmap);
                 let places = group.run("mailboxes", format!("Mailbox/get at {}", probe.place()), places).await?;
-                Ok(Open::Jmap(jmap, places))
+                Ok(Open::Jmap(Box::new(jmap), places))
             }
             Way::Pop3(probe) => {
                 let mut session = pop3::open(probe, &self.login, group).await?;
