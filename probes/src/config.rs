@@ -12,6 +12,8 @@ use crate::control;
 use crate::kind;
 use crate::maintenance::Maintenance;
 
+mod places;
+
 /// Watchers that one site may have: a schedule has a slot for each of them in every interval.
 pub const MAX_WATCHERS: usize = 64;
 
@@ -201,6 +203,17 @@ pub enum Tls {
     None,
 }
 
+/// How a login goes over HTTP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpAuth {
+    /// User name and password (RFC 7617).
+    #[default]
+    Basic,
+    /// The account's password is a token (RFC 6750).
+    Bearer,
+}
+
 /// `[[target.check]]`: one check, which votes on one service.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -234,7 +247,7 @@ pub struct Check {
     /// The address of the account that logs in.
     #[serde(default)]
     pub account: Option<String>,
-    /// The webmail's recipe.
+    /// The webmail's recipe: the name of one that is ready, or a file that ends in `.toml`.
     #[serde(default)]
     pub recipe: Option<String>,
     /// The webmail check whose place a round trip uses.
@@ -249,6 +262,39 @@ pub struct Check {
     /// The POP3 check whose place a round trip uses.
     #[serde(default)]
     pub pop3: Option<String>,
+    /// The JMAP check whose place a round trip uses.
+    #[serde(default)]
+    pub jmap: Option<String>,
+    /// Whom a round trip sends to. Default: the account itself.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// The target whose account that is, and whose `imap`, `pop3` or `jmap` check receives. Default: this target.
+    #[serde(default)]
+    pub to_target: Option<String>,
+    /// Whether the check may write: ManageSieve puts a script and deletes it, IMAP a message.
+    #[serde(default)]
+    pub write: bool,
+    /// Whether submission logs in by every mechanism that the server offers and we speak, one after the other.
+    #[serde(default)]
+    pub every_mechanism: bool,
+    /// How JMAP logs in.
+    #[serde(default)]
+    pub http_auth: HttpAuth,
+    /// A queue whose oldest message has waited longer than this is stuck. Default: that is told, not judged.
+    #[serde(default)]
+    pub max_age_s: Option<u64>,
+    /// A certificate with fewer days left fails the check.
+    #[serde(default)]
+    pub min_days: Option<i64>,
+    /// Blocklists of addresses that are asked about the host's.
+    #[serde(default)]
+    pub address_lists: Vec<String>,
+    /// Blocklists of domains that are asked about the host's name.
+    #[serde(default)]
+    pub domain_lists: Vec<String>,
+    /// What the lists of domains have as their test entry. Default: `TEST`, as RFC 5782 asks for.
+    #[serde(default)]
+    pub test_entry: Option<String>,
     /// A text that must be in the answer, of kinds that read one.
     #[serde(default)]
     pub expect: Option<String>,
@@ -317,6 +363,7 @@ impl Config {
         for target in &mut self.target {
             target.trust.iter_mut().for_each(resolve);
             target.account.iter_mut().for_each(|account| resolve(&mut account.password_file));
+            target.check.iter_mut().for_each(|check| check.resolve_recipe(folder));
         }
     }
 
@@ -338,6 +385,9 @@ impl Config {
             for (place, name) in target.watchers.iter().enumerate().filter(|(_, name)| !known(name)) {
                 let message = format!("\"{name}\" is no watcher; name one of [[watch.watcher]]");
                 faults.add(format!("{at}.watchers[{place}]"), message);
+            }
+            for (place, check) in target.check.iter().enumerate() {
+                check.check_places(self, target, &format!("target[{index}].check[{place}]"), &mut faults);
             }
         }
         faults.0
@@ -465,20 +515,6 @@ impl Check {
                 format!("{at}.account"),
                 format!("\"{account}\" is no account of target \"{}\"; add a [[target.account]]", target.name),
             );
-        }
-        for (field, reference) in
-            [("webmail", &self.webmail), ("submission", &self.submission), ("imap", &self.imap), ("pop3", &self.pop3)]
-        {
-            match reference.as_ref().map(|name| (name, target.check(name))) {
-                Some((name, None)) => {
-                    faults.add(format!("{at}.{field}"), format!("\"{name}\" is no check of target \"{}\"", target.name))
-                }
-                Some((name, Some(check))) if check.kind != field => faults.add(
-                    format!("{at}.{field}"),
-                    format!("check \"{name}\" is of kind \"{}\", not \"{field}\"", check.kind),
-                ),
-                _ => {}
-            }
         }
     }
 }

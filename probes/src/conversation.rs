@@ -7,6 +7,7 @@
 
 mod fault;
 pub mod imap;
+pub mod managesieve;
 pub mod pop3;
 pub mod sasl;
 pub mod smtp;

@@ -54,6 +54,12 @@ CREATE TABLE IF NOT EXISTS verdicts (
     voters TEXT NOT NULL,
     generation INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS arrivals (
+    run_id TEXT PRIMARY KEY,
+    ts INTEGER NOT NULL,
+    delay_ms INTEGER NOT NULL,
+    folder TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS cursors (peer TEXT PRIMARY KEY, seq INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS epochs (generation INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
 ";
@@ -93,6 +99,32 @@ pub struct Seen {
     pub vantage: String,
     /// What.
     pub outcome: ProbeOutcome,
+}
+
+/// The message of a run that had said `missing` has come after all. The run's observation stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// The run.
+    pub run_id: String,
+    /// When it began.
+    pub ts: Time,
+    /// How long the message took.
+    pub delay_ms: u64,
+    /// Where it came to.
+    pub folder: String,
+}
+
+/// A run that had said `missing`, and the check that it was one of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The mail system.
+    pub target: String,
+    /// The check.
+    pub check: String,
+    /// The run.
+    pub run_id: String,
+    /// When it began.
+    pub ts: Time,
 }
 
 /// The last change of a service's verdict that was announced.
@@ -245,6 +277,38 @@ impl History {
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
+    /// Keeps messages that came after their runs had said `missing`. One that is there already is left as it is.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn record_arrivals(&self, arrivals: &[Arrived]) -> Result<()> {
+        let connection = self.lock();
+        let sql = "INSERT OR IGNORE INTO arrivals (run_id, ts, delay_ms, folder) VALUES (?1, ?2, ?3, ?4)";
+        let mut insert = connection.prepare_cached(sql)?;
+        for arrival in arrivals {
+            let delay = i64::try_from(arrival.delay_ms).unwrap_or(i64::MAX);
+            insert.execute(params![arrival.run_id, arrival.ts.0, delay, arrival.folder])?;
+        }
+        Ok(())
+    }
+
+    /// The runs of a watcher since then that said `missing`, and whose message has not come, oldest first.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn unanswered(&self, vantage: &str, since: Time) -> Result<Vec<Unanswered>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(
+            "SELECT target, check_name, run_id, ts FROM observations
+             WHERE ts >= ?2 AND vantage = ?1 AND outcome = 'missing'
+             AND run_id NOT IN (SELECT run_id FROM arrivals) ORDER BY ts",
+        )?;
+        let rows = statement.query_map(params![vantage, since.0], |row| {
+            Ok(Unanswered { target: row.get(0)?, check: row.get(1)?, run_id: row.get(2)?, ts: Time(row.get(3)?) })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// What was announced last of a service.
     ///
     /// # Errors
@@ -326,6 +390,7 @@ impl History {
     fn prune_to(&self, now: Time, rows: i64) -> Result<usize> {
         let connection = self.lock();
         let old = connection.execute("DELETE FROM observations WHERE ts < ?1", [now.0 - KEEP_DAYS * DAY])?;
+        connection.execute("DELETE FROM arrivals WHERE ts < ?1", [now.0 - KEEP_DAYS * DAY])?;
         let many = connection.execute(
             "DELETE FROM observations WHERE seq <= (SELECT seq FROM observations ORDER BY seq DESC LIMIT 1 OFFSET ?1)",
             [rows],

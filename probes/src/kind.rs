@@ -4,10 +4,14 @@
 //! has the check's time-out, a run has an end of its own, and everything that is read has a limit.
 
 mod access;
+mod blocklist;
 mod browser;
 mod dns;
+mod finding;
 mod http;
 mod imap;
+mod jmap;
+mod managesieve;
 mod pop3;
 mod queue;
 mod round_trip;
@@ -17,6 +21,7 @@ mod submission;
 mod tcp;
 mod tls;
 mod webmail;
+mod zone;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +34,7 @@ use crate::config::{Check, Target};
 use crate::observation::Step;
 
 pub use access::{Login, Probe};
+pub use finding::{Awaited, Finding};
 pub use steps::{Steps, Stop};
 
 /// All kinds, in the order that documentation shows them.
@@ -37,6 +43,8 @@ pub const KINDS: &[Kind] = &[
     submission::KIND,
     imap::KIND,
     pop3::KIND,
+    jmap::KIND,
+    managesieve::KIND,
     webmail::KIND,
     queue::KIND,
     round_trip::KIND,
@@ -44,6 +52,8 @@ pub const KINDS: &[Kind] = &[
     tcp::KIND,
     tls::KIND,
     dns::KIND,
+    zone::KIND,
+    blocklist::KIND,
 ];
 
 /// A kind of check.
@@ -75,10 +85,12 @@ pub enum Need {
     Recipe,
     /// `record`
     Record,
-    /// `imap`
-    Imap,
+    /// `imap`, `jmap` or `pop3`
+    Mailbox,
     /// `submission` or `webmail`
     Sender,
+    /// `address_lists` or `domain_lists`
+    Lists,
 }
 
 /// What a kind does.
@@ -95,6 +107,10 @@ pub struct Context {
     pub receive_objective: Duration,
     /// The folder that the configuration's paths are relative to.
     pub base_dir: PathBuf,
+    /// The target that the check's `to_target` names.
+    pub receiver: Option<Box<Target>>,
+    /// This watcher's runs of the check that had said `missing`, whose messages may still come.
+    pub awaited: Vec<Awaited>,
 }
 
 /// What came of a run.
@@ -106,6 +122,8 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// From start to end.
     pub total_ms: u32,
+    /// What was found beside.
+    pub findings: Vec<Finding>,
 }
 
 /// The kind of that name.
@@ -125,14 +143,16 @@ pub fn faults(check: &Check) -> Vec<(&'static str, String)> {
         Need::Url => check.url.is_none().then_some(("url", "the URL to ask")),
         Need::Account => check.account.is_none().then_some(("account", "the address of one of the target's accounts")),
         Need::Recipe => match &check.recipe {
-            Some(name) if webmail::recipe(name).is_some() => None,
-            Some(_) => Some(("recipe", "one that is known: varde")),
-            None => Some(("recipe", "the webmail's recipe: varde")),
+            Some(name) if webmail::is_named(name) => None,
+            _ => Some(("recipe", "the webmail's recipe: varde, roundcube, snappymail, or a file that ends in .toml")),
         },
         Need::Record => check.record.is_none().then_some(("record", "a record type: A, AAAA, MX, TXT …")),
-        Need::Imap => check.imap.is_none().then_some(("imap", "the name of the target's IMAP check")),
+        Need::Mailbox => (check.imap.is_none() && check.jmap.is_none() && check.pop3.is_none())
+            .then_some(("imap", "the name of the receiving target's IMAP check (or `jmap`, or `pop3`)")),
         Need::Sender => (check.submission.is_none() && check.webmail.is_none())
             .then_some(("submission", "the name of the target's submission or webmail check")),
+        Need::Lists => (check.address_lists.is_empty() == check.domain_lists.is_empty())
+            .then_some(("address_lists", "either `address_lists` or `domain_lists`, the blocklists to ask")),
     };
     let told = |(key, what)| (key, format!("a check of kind {:?} needs {what}", kind.name));
     kind.needs.iter().filter_map(lacks).map(told).collect()
@@ -145,16 +165,17 @@ pub async fn run(check: &Check, target: &Target, cx: &Context) -> Report {
     let Some(kind) = find(&check.kind) else {
         let mut steps = Steps::new(probe.timeout(), begun);
         steps.misconfigured(format!("there is no kind of check {:?}", check.kind));
-        return Report { outcome: ProbeOutcome::Failed, steps: steps.into_steps(), total_ms: 0 };
+        let steps = steps.into_steps();
+        return Report { outcome: ProbeOutcome::Failed, steps, total_ms: 0, findings: Vec::new() };
     };
     let mut steps = Steps::new(probe.timeout(), begun + probe.timeout() * kind.patience);
     let outcome = (kind.run)(&probe, &mut steps).await;
-    let missing = steps.missing();
+    let (findings, failed) = (steps.take_findings(), steps.failed_as());
     let steps = steps.into_steps();
     let outcome = match outcome {
-        _ if missing => ProbeOutcome::Missing,
         Ok(outcome) if steps.iter().all(|step| step.result == StepResult::Ok) => outcome,
-        Ok(_) | Err(Stop) => ProbeOutcome::Failed,
+        Ok(_) | Err(Stop) => failed.unwrap_or(ProbeOutcome::Failed),
     };
-    Report { outcome, steps, total_ms: u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX) }
+    let total_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
+    Report { outcome, steps, total_ms, findings }
 }

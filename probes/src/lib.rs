@@ -9,6 +9,7 @@ pub mod keys;
 pub mod maintenance;
 
 pub mod conversation;
+mod dns;
 pub mod kind;
 pub mod observation;
 pub mod schedule;

@@ -9,7 +9,6 @@
 //! servers said) is gathered once, before any of them runs. Everything is bounded: look-ups by a budget, conversations
 //! by time-outs and sizes, each family and the survey by a time of their own.
 
-mod dns;
 mod finding;
 mod hello;
 mod https;
@@ -45,7 +44,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 use crate::conversation::{client_config, roots};
-use dns::Dns;
+use crate::dns::{self, Dns};
 use finding::{Findings, Spec};
 use survey::{Host, Mx};
 

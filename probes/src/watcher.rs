@@ -1,5 +1,6 @@
 //! A watcher: one vantage. It runs the checks, trades observations with the other watchers, and judges.
 
+mod afterwards;
 mod core;
 mod driver;
 mod run;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::afterwards::Waiting;
 use self::core::Core;
 use self::driver::{Command, Driver};
 use crate::config::Config;
@@ -36,6 +38,7 @@ use crate::exchange::{self, Batch, Link, Refusal};
 use crate::history::{History, HistoryError};
 use crate::judgement::Judgement;
 use crate::keys::{KeyError, PublicKey, SigningKey};
+use crate::kind::Awaited;
 use crate::observation::Observation;
 use crate::roster::{Change, Epoch, NotChanged, Roster};
 use crate::status::Status;
@@ -129,16 +132,17 @@ async fn start_with(
     }
     let path = context.data_dir.join("history.sqlite");
     let (for_core, name, signing) = (config.clone(), me.to_owned(), key.clone());
-    let restore = move || -> Result<(Arc<History>, Core), HistoryError> {
+    let restore = move || -> Result<(Arc<History>, Core, Waiting), HistoryError> {
         let (history, aside) = History::open(&path)?;
         if let Some(aside) = aside {
             let aside = aside.display();
             tracing::error!("the history was damaged; it is set aside as {aside}, and a fresh one begun");
         }
-        let core = restored(for_core, (index, &name, &signing), &history)?;
-        Ok((Arc::new(history), core))
+        let core = restored(for_core.clone(), (index, &name, &signing), &history)?;
+        let waiting = waited_for(&for_core, &core, &history)?;
+        Ok((Arc::new(history), core, waiting))
     };
-    let (history, core) = tokio::task::spawn_blocking(restore).await??;
+    let (history, core, waiting) = tokio::task::spawn_blocking(restore).await??;
 
     let (commands, command_queue) = mpsc::channel(COMMANDS);
     let (acknowledged, acknowledgements) = mpsc::channel(COMMANDS);
@@ -169,6 +173,7 @@ async fn start_with(
     let driver = Driver {
         core,
         config: config.clone(),
+        waiting,
         prober,
         health: health.clone(),
         keys: keys.iter().map(|(name, key)| (name.clone(), *key)).chain([(me.to_owned(), key.public())]).collect(),
@@ -241,6 +246,22 @@ fn restored(
     }
     history.latest(until)?.into_iter().for_each(|seen| core.recall(seen));
     Ok(core)
+}
+
+/// The messages that this watcher still waited for when it stopped.
+fn waited_for(config: &Config, core: &Core, history: &History) -> Result<Waiting, HistoryError> {
+    let since = Time::now().plus_millis(-(afterwards::AWAITED_MS as i64));
+    let mut waiting = Waiting::default();
+    for run in history.unanswered(core.name(), since)? {
+        let seat = core.seats.iter().position(|seat| {
+            let target = &config.target[seat.target];
+            target.name == run.target && target.check[seat.check].name == run.check
+        });
+        if let Some(seat) = seat {
+            waiting.add(seat, Awaited { run_id: run.run_id, ts: run.ts });
+        }
+    }
+    Ok(waiting)
 }
 
 impl Handle {
@@ -379,8 +400,13 @@ pub async fn probe_once(config: &Config, vantage: &str, target: Option<&str>, ch
     let targets = config.target.iter().filter(|place| target.is_none_or(|name| name == place.name));
     let chosen = targets.flat_map(|place| place.check.iter().map(move |probe| (place, probe)));
     let chosen = chosen.filter(|(_, probe)| check.is_none_or(|name| name == probe.name));
-    let runs = chosen.map(|(place, probe)| run::observe(&prober, &health, config, place, probe, vantage, None));
-    futures_util::stream::iter(runs.collect::<Vec<_>>()).buffered(CONCURRENT_PROBES).collect().await
+    let runs = chosen
+        .map(|(place, probe)| run::observe(&prober, &health, config, place, probe, vantage, run::Turn::default()));
+    futures_util::stream::iter(runs.collect::<Vec<_>>())
+        .buffered(CONCURRENT_PROBES)
+        .map(|observed| observed.seen)
+        .collect()
+        .await
 }
 
 #[cfg(test)]

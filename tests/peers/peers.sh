@@ -5,8 +5,9 @@
 #   peers.sh stop DIR          stops them
 #
 # DIR/tls holds cert.pem and key.pem. The environment names the ports: SMTP, SUBMISSION, SUBMISSIONS, IMAP, IMAPS, POP3,
-# POP3S, LMTP, SASL. Postfix receives for example.test and delivers over LMTP to Dovecot. Accounts, all with the password
-# in DIR/password: audit@ (delivered), spam@ (delivered to Junk), twice@ (delivered twice), lost@ (dropped).
+# POP3S, LMTP, SASL, SIEVE, QUOTA. Postfix receives for example.test and delivers over LMTP to Dovecot. Accounts, all with
+# the password in DIR/password: audit@ and other@ (delivered), spam@ (delivered to Junk), twice@ (delivered twice), lost@
+# (dropped), full@ (its mailbox takes no more), grey@ (450 whenever it is asked for), held@ (held in the queue).
 set -euo pipefail
 action=$1 dir=$2
 
@@ -34,19 +35,23 @@ chown postfix:root "$dir/postfix/data"
 chown mail:mail "$dir/dovecot/mail"
 password=$(<"$dir/password")
 ids=$(id -u mail):$(id -g mail)
-for user in audit spam twice lost; do
-  echo "$user@example.test:{PLAIN}$password:$ids::$dir/dovecot/mail/$user::"
+for user in audit other spam twice lost full grey held; do
+  rule=; [ $user = full ] && rule='userdb_quota_rule=*:messages=1'
+  echo "$user@example.test:{PLAIN}$password:$ids::$dir/dovecot/mail/$user::$rule"
 done > "$dir/dovecot/users"
+mkdir -p "$dir"/dovecot/mail/full/Maildir/{cur,new,tmp}
+printf 'Subject: the only one\r\n\r\nThere is no room for another.\r\n' > "$dir/dovecot/mail/full/Maildir/cur/1.only:2,S"
+chown -R mail:mail "$dir/dovecot/mail/full"
 
 cat > "$dir/dovecot/dovecot.conf" <<C
 base_dir = $dir/dovecot/run
 state_dir = $dir/dovecot/state
 instance_name = varde-tests
-protocols = imap pop3 lmtp
+protocols = imap pop3 lmtp sieve
 listen = 127.0.0.1
 log_path = $dir/log/dovecot.log
 disable_plaintext_auth = no
-auth_mechanisms = plain login scram-sha-256
+auth_mechanisms = plain login scram-sha-1 scram-sha-256
 auth_username_format = %Lu
 ssl = yes
 ssl_cert = <$dir/tls/cert.pem
@@ -76,6 +81,32 @@ namespace inbox {
   mailbox Junk {
     auto = create
     special_use = \\Junk
+  }
+}
+mail_plugins = quota
+protocol imap {
+  mail_plugins = quota imap_quota
+}
+plugin {
+  quota = count:User quota
+  quota_vsizes = yes
+  quota_rule = *:storage=100M
+  quota_status_success = DUNNO
+  quota_status_nouser = DUNNO
+  quota_status_overquota = "552 5.2.2 Mailbox is full"
+  sieve = file:~/sieve;active=~/.dovecot.sieve
+}
+service quota-status {
+  executable = quota-status -p postfix
+  client_limit = 1
+  inet_listener {
+    address = 127.0.0.1
+    port = $QUOTA
+  }
+}
+service managesieve-login {
+  inet_listener sieve {
+    port = $SIEVE
   }
 }
 service imap-login {
@@ -140,13 +171,18 @@ smtpd_tls_security_level = may
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = inet:127.0.0.1:$SASL
 smtpd_relay_restrictions = reject_unauth_destination
-smtpd_recipient_restrictions = reject_unlisted_recipient
+smtpd_recipient_restrictions = reject_unlisted_recipient, check_recipient_access regexp:$dir/postfix/etc/access,
+  check_policy_service inet:127.0.0.1:$QUOTA
 smtpd_authorized_xforward_hosts = 127.0.0.0/8
 C
-echo '/^(audit|spam|twice|lost)(\+[a-zA-Z]+)?@example\.test$/ x' > "$dir/postfix/etc/mailboxes"
+echo '/^(audit|other|spam|twice|lost|full|grey|held)(\+[a-zA-Z]+)?@example\.test$/ x' > "$dir/postfix/etc/mailboxes"
 cat > "$dir/postfix/etc/aliases" <<'C'
 /^spam@example\.test$/ spam+Junk@example.test
 /^twice@example\.test$/ twice@example.test, twice+INBOX@example.test
+C
+cat > "$dir/postfix/etc/access" <<'C'
+/^grey@example\.test$/ 450 4.2.0 greylisted, come again later
+/^held@example\.test$/ HOLD
 C
 echo '/^lost@example\.test$/ discard:' > "$dir/postfix/etc/transport"
 {
@@ -175,7 +211,7 @@ mkdir -p "$dir"/postfix/etc/{dynamicmaps,postfix-files}.d
 setsid "$0" guard "$dir" "$owner" </dev/null >/dev/null 2>&1 &
 
 open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-for port in "$SMTP" "$SUBMISSION" "$SUBMISSIONS" "$IMAP" "$IMAPS" "$POP3" "$POP3S" "$LMTP" "$SASL"; do
+for port in "$SMTP" "$SUBMISSION" "$SUBMISSIONS" "$IMAP" "$IMAPS" "$POP3" "$POP3S" "$LMTP" "$SASL" "$SIEVE" "$QUOTA"; do
   for _ in $(seq 200); do open "$port" && continue 2; sleep 0.05; done
   echo "nothing listens on port $port"; tail -n 5 "$dir"/log/*.log; stop; exit 1
 done

@@ -294,16 +294,19 @@ fn reduced(seen: &Observation) -> (Stage, Class) {
         };
     };
     let stage = match step.name.as_str() {
-        "dns" => Stage::Dns,
+        "dns" | "servers" | "serial" | "mx" | "dnssec" => Stage::Dns,
         "tcp" | "connect" => Stage::Tcp,
-        "tls" | "starttls" => Stage::Tls,
+        "tls" | "starttls" | "days" => Stage::Tls,
         "banner" | "greeting" | "ehlo" | "ehlo_tls" | "helo" | "capability" => Stage::Greeting,
-        "auth" | "login" | "user" | "pass" => Stage::Login,
+        "auth" | "login" | "user" | "pass" | "session" => Stage::Login,
+        mechanism if mechanism.starts_with("auth_") => Stage::Login,
         "mail" | "rcpt" | "data" | "send" | "submit" => Stage::Send,
         "queue" | "health" => Stage::Queue,
         "receive" | "receive_2" => Stage::Receive,
-        "select" | "list" | "search" | "fetch" | "append" | "folder" | "stat" | "retr" | "imap" | "pop3"
-        | "cleanup" => Stage::Mailbox,
+        "select" | "list" | "search" | "fetch" | "append" | "folder" | "stat" | "retr" | "imap" | "pop3" | "jmap"
+        | "echo" | "mailboxes" | "query" | "idle" | "quota" | "delete" | "space" | "check" | "put" | "cleanup" => {
+            Stage::Mailbox
+        }
         "page" | "get" | "http" | "load" | "form" | "webmail" => Stage::Page,
         _ => Stage::Other,
     };

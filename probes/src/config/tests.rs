@@ -77,11 +77,11 @@ services = ["q"]
             "target[0].check[1].port",
             "target[0].check[1].account",
             "target[0].check[1].timeout_ms",
-            "target[0].check[1].webmail",
-            "target[0].check[1].imap",
             "target[0].check[1].cadence",
             "target[0].maintenance[0]",
             "target[0].maintenance[0].services",
+            "target[0].check[1].webmail",
+            "target[0].check[1].imap",
         ]
     );
 }

@@ -33,6 +33,18 @@ classes! {
     DnsTimeout = "dns_timeout",
     /// The name servers answered with an error.
     DnsFailed = "dns_failed",
+    /// A name server that the zone is delegated to does not serve it.
+    Lame = "lame",
+    /// The zone does not validate (DNSSEC).
+    Bogus = "bogus",
+    /// The zone's signature has expired.
+    SignatureExpired = "signature_expired",
+    /// On a blocklist.
+    Listed = "listed",
+    /// A blocklist that does not work: it says nothing about anybody.
+    DeadList = "dead_list",
+    /// The fault is this vantage's: no vote.
+    Vantage = "vantage_fault",
     /// Nothing listens there.
     Refused = "refused",
     /// The peer cut the connection off.

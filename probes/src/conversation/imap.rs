@@ -108,7 +108,9 @@ impl Imap {
         let offered = self.capabilities.iter().filter_map(|capability| capability.strip_prefix("AUTH="));
         let mechanism = Mechanism::choose(offered);
         let done = match mechanism {
-            Some(Mechanism::ScramSha256) => self.authenticate(Mechanism::ScramSha256, user, password).await,
+            Some(mechanism @ (Mechanism::ScramSha256 | Mechanism::ScramSha1)) => {
+                self.authenticate(mechanism, user, password).await
+            }
             Some(mechanism) if self.can("LOGINDISABLED") => self.authenticate(mechanism, user, password).await,
             _ => self.run(Command::new("LOGIN").string(user).string(password)).await.map(drop),
         };
@@ -286,6 +288,55 @@ impl Imap {
         }
         self.conversation.send(b"DONE\r\n").await?;
         self.until_tagged(&tag, "IDLE").await.map(drop)
+    }
+
+    /// Adds a message to a folder, as read.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn append(&mut self, folder: &str, message: &[u8]) -> Result<(), Fault> {
+        let mut command = Command::new("APPEND").string(folder);
+        command.0.push(Piece::Text(" (\\Seen)".to_owned()));
+        command.0.push(Piece::Literal(message.to_vec()));
+        self.run(command).await.map(drop)
+    }
+
+    /// Waits by IDLE (RFC 2177) until the server speaks up; `None` when it does not have it. The caller's time-out ends
+    /// the wait: the session is of no further use then.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn idle(&mut self) -> Result<Option<String>, Fault> {
+        if !self.can("IDLE") {
+            return Ok(None);
+        }
+        let tag = self.next_tag();
+        self.conversation.send(format!("{tag} IDLE\r\n").as_bytes()).await?;
+        self.await_go_ahead(&tag, "IDLE").await?;
+        for _ in 0..RESPONSES_MAX {
+            let response = self.response().await?;
+            // `* OK Still here` and the like is no news.
+            if response.line.starts_with("* OK") {
+                continue;
+            }
+            self.conversation.send(b"DONE\r\n").await?;
+            self.until_tagged(&tag, "IDLE").await?;
+            return Ok(Some(response.line));
+        }
+        Err(endless("IDLE"))
+    }
+
+    /// How full the mailbox is (RFC 9208): used and limit of its storage, in units of 1,024 octets. `None`: the server
+    /// has no quotas, or this mailbox none.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn quota(&mut self, folder: &str) -> Result<Option<(u64, u64)>, Fault> {
+        if !self.can("QUOTA") {
+            return Ok(None);
+        }
+        let responses = self.run(Command::new("GETQUOTAROOT").string(folder)).await?;
+        Ok(responses.iter().filter_map(|response| response.data("QUOTA")).find_map(answer::storage))
     }
 
     /// Says goodbye.

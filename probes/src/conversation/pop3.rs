@@ -90,6 +90,14 @@ impl Pop3 {
         self.lines().await
     }
 
+    /// Marks a message as deleted; it goes when the session ends by [`Self::quit`].
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn delete(&mut self, number: u64) -> Result<(), Fault> {
+        self.command(&format!("DELE {number}")).await.map(drop)
+    }
+
     /// Says goodbye.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! SASL, the client's side: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 7677), as a value without a socket.
+//! SASL, the client's side: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-1 (RFC 5802) and SCRAM-SHA-256 (RFC 7677), as a value
+//! without a socket.
 
 use std::num::NonZeroU32;
 
@@ -16,6 +17,8 @@ const ITERATIONS_MAX: u32 = 1_000_000;
 pub enum Mechanism {
     /// Proves the password in both directions without sending it.
     ScramSha256,
+    /// The same with the older hash.
+    ScramSha1,
     /// Sends it.
     Plain,
     /// Sends it, the old way.
@@ -23,20 +26,64 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
+    /// All of them, the best first.
+    pub const ALL: [Self; 4] = [Self::ScramSha256, Self::ScramSha1, Self::Plain, Self::Login];
+
     /// The best of those offered.
     pub fn choose<'a>(offered: impl Iterator<Item = &'a str> + Clone) -> Option<Self> {
-        [Self::ScramSha256, Self::Plain, Self::Login]
+        Self::spoken(offered).next()
+    }
+
+    /// Those offered that we speak, the best first.
+    pub fn spoken<'a>(offered: impl Iterator<Item = &'a str> + Clone) -> impl Iterator<Item = Self> {
+        Self::ALL
             .into_iter()
-            .find(|mechanism| offered.clone().any(|name| name.eq_ignore_ascii_case(mechanism.name())))
+            .filter(move |mechanism| offered.clone().any(|name| name.eq_ignore_ascii_case(mechanism.name())))
     }
 
     /// Its registered name.
     pub fn name(self) -> &'static str {
         match self {
             Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha1 => "SCRAM-SHA-1",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
         }
+    }
+}
+
+/// What a SCRAM mechanism hashes with.
+#[derive(Debug, Clone, Copy)]
+enum Hash {
+    Sha1,
+    Sha256,
+}
+
+impl Hash {
+    fn derive(self, iterations: NonZeroU32, salt: &[u8], password: &str) -> Vec<u8> {
+        let (algorithm, length) = match self {
+            Self::Sha1 => (pbkdf2::PBKDF2_HMAC_SHA1, digest::SHA1_OUTPUT_LEN),
+            Self::Sha256 => (pbkdf2::PBKDF2_HMAC_SHA256, digest::SHA256_OUTPUT_LEN),
+        };
+        let mut salted = vec![0; length];
+        pbkdf2::derive(algorithm, iterations, salt, password.as_bytes(), &mut salted);
+        salted
+    }
+
+    fn mac(self, key: &[u8], data: &[u8]) -> Vec<u8> {
+        let algorithm = match self {
+            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => hmac::HMAC_SHA256,
+        };
+        hmac::sign(&hmac::Key::new(algorithm, key), data).as_ref().to_vec()
+    }
+
+    fn digest(self, data: &[u8]) -> Vec<u8> {
+        let algorithm = match self {
+            Self::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => &digest::SHA256,
+        };
+        digest::digest(algorithm, data).as_ref().to_vec()
     }
 }
 
@@ -51,7 +98,7 @@ enum State {
     Plain,
     LoginUser,
     LoginPassword,
-    ScramFirst { nonce: String },
+    ScramFirst { hash: Hash, nonce: String },
     ScramFinal { server_signature: Vec<u8> },
     Spent,
 }
@@ -65,10 +112,11 @@ impl Exchange {
         let state = match mechanism {
             Mechanism::Plain => State::Plain,
             Mechanism::Login => State::LoginUser,
-            Mechanism::ScramSha256 => {
+            Mechanism::ScramSha256 | Mechanism::ScramSha1 => {
+                let hash = if mechanism == Mechanism::ScramSha1 { Hash::Sha1 } else { Hash::Sha256 };
                 let mut nonce = [0; 18];
                 rand::fill(&mut nonce).map_err(|_| Fault::new(Class::Config, "the system has no randomness"))?;
-                State::ScramFirst { nonce: BASE64.encode(nonce) }
+                State::ScramFirst { hash, nonce: BASE64.encode(nonce) }
             }
         };
         Ok(Self { user: user.to_owned(), password: password.to_owned(), state })
@@ -81,9 +129,16 @@ impl Exchange {
                 self.state = State::Spent;
                 Some(BASE64.encode(format!("\0{}\0{}", self.user, self.password)))
             }
-            State::ScramFirst { nonce } => Some(BASE64.encode(format!("n,,n={},r={nonce}", scram_name(&self.user)))),
+            State::ScramFirst { nonce, .. } => {
+                Some(BASE64.encode(format!("n,,n={},r={nonce}", scram_name(&self.user))))
+            }
             State::LoginUser | State::LoginPassword | State::ScramFinal { .. } | State::Spent => None,
         }
+    }
+
+    /// Whether nothing is owed: a mechanism in which the server proves itself has done so.
+    pub fn is_proven(&self) -> bool {
+        matches!(self.state, State::Spent)
     }
 
     /// The answer to a challenge, both in Base64.
@@ -96,10 +151,10 @@ impl Exchange {
         let (answer, next) = match std::mem::replace(&mut self.state, State::Spent) {
             State::LoginUser => (self.user.clone(), State::LoginPassword),
             State::LoginPassword => (self.password.clone(), State::Spent),
-            State::ScramFirst { nonce } => {
+            State::ScramFirst { hash, nonce } => {
                 let text = String::from_utf8(challenge).map_err(|_| broken("its first message is no text"))?;
                 let first = ServerFirst::parse(&text, &nonce).ok_or_else(|| broken("its first message"))?;
-                let (proof, server_signature) = first.prove(&self.user, &self.password, &nonce, &text);
+                let (proof, server_signature) = first.prove(hash, &self.user, &self.password, &nonce, &text);
                 (proof, State::ScramFinal { server_signature })
             }
             State::ScramFinal { server_signature } => {
@@ -133,22 +188,16 @@ impl ServerFirst {
     }
 
     /// The client's final message, and the signature that the server must answer with. RFC 5802 section 3.
-    fn prove(&self, user: &str, password: &str, ours: &str, server_first: &str) -> (String, Vec<u8>) {
-        let mut salted = [0; digest::SHA256_OUTPUT_LEN];
-        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, self.iterations, &self.salt, password.as_bytes(), &mut salted);
+    fn prove(&self, hash: Hash, user: &str, password: &str, ours: &str, server_first: &str) -> (String, Vec<u8>) {
+        let salted = hash.derive(self.iterations, &self.salt, password);
         let without_proof = format!("c=biws,r={}", self.nonce);
         let auth_message = format!("n={},r={ours},{server_first},{without_proof}", scram_name(user));
-        let client_key = mac(&salted, b"Client Key");
-        let stored_key = digest::digest(&digest::SHA256, &client_key);
-        let signature = mac(stored_key.as_ref(), auth_message.as_bytes());
+        let client_key = hash.mac(&salted, b"Client Key");
+        let signature = hash.mac(&hash.digest(&client_key), auth_message.as_bytes());
         let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(key, sign)| key ^ sign).collect();
-        let server_signature = mac(&mac(&salted, b"Server Key"), auth_message.as_bytes());
+        let server_signature = hash.mac(&hash.mac(&salted, b"Server Key"), auth_message.as_bytes());
         (format!("{without_proof},p={}", BASE64.encode(proof)), server_signature)
     }
-}
-
-fn mac(key: &[u8], data: &[u8]) -> Vec<u8> {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data).as_ref().to_vec()
 }
 
 fn scram_name(user: &str) -> String {
@@ -162,13 +211,23 @@ mod tests {
     #[test]
     fn scram_gives_the_messages_of_rfc_7677() {
         let mut exchange = Exchange::new(Mechanism::ScramSha256, "user", "pencil").unwrap();
-        exchange.state = State::ScramFirst { nonce: "rOprNGfwEbeRWgbNEkqO".to_owned() };
+        exchange.state = State::ScramFirst { hash: Hash::Sha256, nonce: "rOprNGfwEbeRWgbNEkqO".to_owned() };
         assert_eq!(exchange.initial(), Some(BASE64.encode("n,,n=user,r=rOprNGfwEbeRWgbNEkqO")));
         let first = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
         let expected = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
         assert_eq!(exchange.answer(&BASE64.encode(first)), Ok(BASE64.encode(expected)));
         let last = BASE64.encode("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
         assert_eq!(exchange.answer(&last), Ok(String::new()));
+    }
+
+    #[test]
+    fn scram_with_sha_1_gives_the_messages_of_rfc_5802() {
+        let mut exchange = Exchange::new(Mechanism::ScramSha1, "user", "pencil").unwrap();
+        exchange.state = State::ScramFirst { hash: Hash::Sha1, nonce: "fyko+d2lbbFgONRv9qkxdawL".to_owned() };
+        let first = "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096";
+        let expected = "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
+        assert_eq!(exchange.answer(&BASE64.encode(first)), Ok(BASE64.encode(expected)));
+        assert_eq!(exchange.answer(&BASE64.encode("v=rmF9pqV8S7suAoZWja4dJRkFsKQ=")), Ok(String::new()));
     }
 
     #[test]
@@ -183,6 +242,8 @@ mod tests {
         assert_eq!(Mechanism::choose(["GSSAPI", "login", "plain"].into_iter()), Some(Mechanism::Plain));
         assert_eq!(Mechanism::choose(["plain", "scram-sha-256"].into_iter()), Some(Mechanism::ScramSha256));
         assert_eq!(Mechanism::choose(["XOAUTH2"].into_iter()), None);
+        let spoken: Vec<_> = Mechanism::spoken(["LOGIN", "SCRAM-SHA-1", "PLAIN", "X"].into_iter()).collect();
+        assert_eq!(spoken, [Mechanism::ScramSha1, Mechanism::Plain, Mechanism::Login]);
     }
 
     #[test]

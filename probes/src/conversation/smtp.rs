@@ -132,9 +132,22 @@ impl Smtp {
     /// When there is none, or the server refuses.
     pub async fn auth(&mut self, user: &str, password: &str) -> Result<Mechanism, Fault> {
         let offered = self.extension("AUTH").unwrap_or_default();
-        let Some(mechanism) = Mechanism::choose(offered.split_ascii_whitespace()) else {
+        let Some(mechanism) = self.mechanisms().next() else {
             return Err(Fault::said(Class::AuthFailed, "the server offers no login that we speak; it offers", offered));
         };
+        self.auth_by(mechanism, user, password).await.map(|()| mechanism)
+    }
+
+    /// The mechanisms that both sides speak, the best first.
+    pub fn mechanisms(&self) -> impl Iterator<Item = Mechanism> {
+        Mechanism::spoken(self.extension("AUTH").unwrap_or_default().split_ascii_whitespace())
+    }
+
+    /// Logs in by one mechanism.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn auth_by(&mut self, mechanism: Mechanism, user: &str, password: &str) -> Result<(), Fault> {
         let mut exchange = Exchange::new(mechanism, user, password)?;
         let first = match exchange.initial() {
             Some(first) => format!("AUTH {} {first}", mechanism.name()),
@@ -143,7 +156,7 @@ impl Smtp {
         let mut reply = self.command(&first).await?;
         for _ in 0..CHALLENGES_MAX {
             match reply.code {
-                235 => return Ok(mechanism),
+                235 => return Ok(()),
                 334 => {
                     let challenge = reply.lines.first().map(String::as_str).unwrap_or_default();
                     let answer = exchange.answer(challenge)?;

@@ -104,3 +104,23 @@ fn old_rows_go_and_old_steps_of_successes_go_before() {
     assert_eq!(history.prune_to(now, 2).unwrap(), 1);
     assert_eq!(history.of_vantage("us-east", 0, 10).unwrap()[0].1.run_id, "old-failed");
 }
+
+#[test]
+fn a_run_that_missed_its_message_is_unanswered_until_it_comes() {
+    let (_folder, history) = open();
+    let rows = [
+        seen("old", 1, ProbeOutcome::Missing),
+        seen("a", 5, ProbeOutcome::Missing),
+        seen("b", 7, ProbeOutcome::Failed),
+        seen("c", 9, ProbeOutcome::Missing),
+    ];
+    history.record(&rows, &[]).unwrap();
+    let unanswered = |since| -> Vec<String> {
+        history.unanswered("us-east", Time(since)).unwrap().into_iter().map(|run| run.run_id).collect()
+    };
+    assert_eq!(unanswered(2), ["a", "c"]);
+    let arrived = Arrived { run_id: "a".to_owned(), ts: Time(5), delay_ms: 7, folder: "INBOX".to_owned() };
+    history.record_arrivals(&[arrived.clone(), arrived]).unwrap();
+    assert_eq!(unanswered(2), ["c"]);
+    assert!(history.unanswered("no-oslo", Time(0)).unwrap().is_empty());
+}

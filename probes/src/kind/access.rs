@@ -45,6 +45,11 @@ impl<'a> Probe<'a> {
         self.check.timeout()
     }
 
+    /// This run, looking at another target.
+    pub fn of(&self, target: &'a Target) -> Probe<'a> {
+        Probe { target, ..*self }
+    }
+
     /// This run, looking at another check's place.
     ///
     /// # Errors
@@ -143,6 +148,14 @@ impl<'a> Probe<'a> {
         let Some(address) = &self.check.account else {
             return Err(steps.misconfigured(format!("check {:?} needs an `account`", self.check.name)));
         };
+        self.login_as(address, steps).await
+    }
+
+    /// The account of this address, of the target.
+    ///
+    /// # Errors
+    /// As [`Self::login`].
+    pub async fn login_as(&self, address: &str, steps: &mut Steps) -> Result<Login, Stop> {
         let Some(account) = self.target.account(address) else {
             return Err(steps.misconfigured(format!("target {:?} has no account {address:?}", self.target.name)));
         };
@@ -160,7 +173,7 @@ impl<'a> Probe<'a> {
         }
         steps.hide(&password);
         steps.hide(&format!("\0{address}\0{password}"));
-        Ok(Login { user: address.clone(), password })
+        Ok(Login { user: address.to_owned(), password })
     }
 }
 
@@ -187,13 +200,13 @@ pub(super) async fn resolve(host: &str, port: u16, steps: &mut Steps) -> Result<
 }
 
 /// A resolver as the system is set up, with an empty cache: a probe asks anew.
-pub(super) fn resolver() -> Result<TokioResolver, Fault> {
+fn resolver() -> Result<TokioResolver, Fault> {
     TokioResolver::builder_tokio()
         .and_then(|builder| builder.build())
         .map_err(|error| Fault::said(Class::Config, "the system's resolver is not set up", &error.to_string()))
 }
 
-pub(super) fn dns_fault(error: &NetError) -> Fault {
+fn dns_fault(error: &NetError) -> Fault {
     match error {
         NetError::Timeout => Fault::new(Class::DnsTimeout, "no name server answered in time"),
         error if error.is_nx_domain() => Fault::new(Class::NxDomain, "the name does not exist"),

@@ -5,18 +5,22 @@ mod form;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
-use reqwest::{Client, Method, Response, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::{Client, Response};
+pub(super) use reqwest::{Method, Url};
 
 use super::access::{Probe, dial, remark, resolve};
 use super::{Steps, Stop};
 use crate::conversation::{self, Class, Conversation, Fault, Heard, RESPONSE_MAX, printable};
 
-pub(super) use form::{Form, forms};
+pub(super) use form::{Form, forms, links};
 
 /// Cookies that are kept of one server, and the length of one.
 const COOKIES_MAX: usize = 64;
 const COOKIE_LENGTH_MAX: usize = 8 * 1024;
+
+/// Redirects that are followed in a row.
+const REDIRECTS_MAX: usize = 5;
 
 /// Between the parts of a form; no value of ours contains it.
 const BOUNDARY: &str = "----varde-probe-f1e9c5b7a3d2";
@@ -27,16 +31,24 @@ pub(super) struct Browser {
     base: Url,
     cookies: BTreeMap<String, String>,
     heard: Heard,
+    /// What every request says of who asks. It never goes to another host, because nothing does.
+    authorization: Option<String>,
 }
 
 /// What is sent along.
-enum Body {
+pub(super) enum Body {
+    /// Nothing.
     None,
+    /// A form, as pairs.
     Pairs(Vec<(String, String)>),
+    /// A form, part by part.
     Parts(Vec<(String, String)>),
+    /// JSON.
+    Json(String),
 }
 
 /// What came back.
+#[derive(Clone)]
 pub(super) struct Page {
     /// Where it is.
     pub url: Url,
@@ -54,17 +66,14 @@ impl Page {
         forms(&self.body).into_iter().find(|form| form.has(field))
     }
 
+    /// The first link whose address contains `part`.
+    pub fn link_to(&self, part: &str) -> Option<String> {
+        links(&self.body).into_iter().find(|link| link.contains(part))
+    }
+
     /// The first form that is sent to an address that contains `part`.
     pub fn form_to(&self, part: &str) -> Option<Form> {
         forms(&self.body).into_iter().find(|form| form.action.contains(part))
-    }
-
-    /// This page, when it shows anything at all.
-    pub fn ok(self) -> Result<Self, Fault> {
-        match self.status {
-            200 => Ok(self),
-            _ => Err(self.unexpected()),
-        }
     }
 
     /// The status as a fault.
@@ -107,7 +116,9 @@ impl Browser {
             .tls_backend_preconfigured((*tls).clone())
             .build();
         match client {
-            Ok(client) => Ok(Self { client, base, cookies: BTreeMap::new(), heard: steps.heard() }),
+            Ok(client) => {
+                Ok(Self { client, base, cookies: BTreeMap::new(), heard: steps.heard(), authorization: None })
+            }
             Err(error) => Err(steps.misconfigured(format!("the HTTP client cannot be set up: {error}"))),
         }
     }
@@ -137,7 +148,27 @@ impl Browser {
     /// # Errors
     /// When the server cannot be reached, or its answer is too long.
     pub async fn get(&mut self, url: Url) -> Result<Page, Fault> {
-        self.request(Method::GET, url, Body::None).await
+        self.request(Method::GET, url, &[], Body::None).await
+    }
+
+    /// Fetches a page, and those that it redirects to, within limits.
+    ///
+    /// # Errors
+    /// As [`Self::get`], and when the redirects do not end.
+    pub async fn follow(&mut self, url: Url) -> Result<Page, Fault> {
+        let mut page = self.get(url).await?;
+        for _ in 0..REDIRECTS_MAX {
+            match page.redirect.take() {
+                Some(to) => page = self.get(to).await?,
+                None => return Ok(page),
+            }
+        }
+        Err(Fault::new(Class::Content, format!("the page redirects more than {REDIRECTS_MAX} times")))
+    }
+
+    /// Says who asks, from now on.
+    pub fn authorize(&mut self, authorization: String) {
+        self.authorization = Some(authorization);
     }
 
     /// Sends a form from the page that it is on, with some of its fields filled in.
@@ -148,11 +179,27 @@ impl Browser {
         let url = self.within(&page.url, &form.action)?;
         let fields = form.filled(filled);
         let body = if form.multipart { Body::Parts(fields) } else { Body::Pairs(fields) };
-        self.request(Method::POST, url, body).await
+        self.request(Method::POST, url, &[], body).await
     }
 
-    async fn request(&mut self, method: Method, url: Url, body: Body) -> Result<Page, Fault> {
+    /// Asks for anything on this host.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn request(
+        &mut self,
+        method: Method,
+        url: Url,
+        headers: &[(String, String)],
+        body: Body,
+    ) -> Result<Page, Fault> {
         let mut request = self.client.request(method.clone(), url.clone());
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
         if !self.cookies.is_empty() {
             let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(COOKIE, cookies.join("; "));
@@ -164,6 +211,7 @@ impl Browser {
         let request = match body {
             Body::None => request,
             Body::Pairs(fields) => request.form(&fields),
+            Body::Json(text) => request.header(CONTENT_TYPE, "application/json").body(text),
             Body::Parts(fields) => {
                 request.header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}")).body(parts(&fields))
             }
@@ -197,7 +245,11 @@ impl Browser {
         Ok(String::from_utf8_lossy(&body).into_owned())
     }
 
-    fn within(&self, from: &Url, to: &str) -> Result<Url, Fault> {
+    /// Where a page leads, which must be on its own host.
+    ///
+    /// # Errors
+    /// When it leads elsewhere.
+    pub fn within(&self, from: &Url, to: &str) -> Result<Url, Fault> {
         let url = from.join(to).map_err(|_| Fault::said(Class::Content, "the page leads to no address", to))?;
         if url.origin() != self.base.origin() {
             return Err(Fault::said(Class::Content, "the page leads away from this host, to", url.as_str()));

@@ -47,7 +47,7 @@ async fn run(probe: &Probe<'_>, steps: &mut Steps) -> Result<ProbeOutcome, Stop>
         }
     };
     let health = steps.run("health", format!("GET {url}"), work).await?;
-    let judged = judge(&health);
+    let judged = judge(&health, probe.check.max_age_s);
     steps.run("queue", "the queue", async { judged }).await?;
     if let Some(age) = health.oldest_age_s {
         steps.note(format!("the oldest message has waited {age} s"));
@@ -55,7 +55,7 @@ async fn run(probe: &Probe<'_>, steps: &mut Steps) -> Result<ProbeOutcome, Stop>
     Ok(ProbeOutcome::Ok)
 }
 
-fn judge(health: &Health) -> Result<(), Fault> {
+fn judge(health: &Health, max_age_s: Option<u64>) -> Result<(), Fault> {
     if health.status != "ok" {
         return Err(Fault::new(Class::Stale, format!("it says {:?} of itself", printable(&health.status))));
     }
@@ -63,6 +63,11 @@ fn judge(health: &Health) -> Result<(), Fault> {
         Some(age) if age > LAST_PASS_MAX_MS => {
             Err(Fault::new(Class::Stale, format!("nobody has looked through it for {} s", age / 1_000)))
         }
-        _ => Ok(()),
+        _ => match (health.oldest_age_s, max_age_s) {
+            (Some(age), Some(limit)) if age > limit => {
+                Err(Fault::new(Class::Stale, format!("the oldest message has waited {age} s, more than {limit} s")))
+            }
+            _ => Ok(()),
+        },
     }
 }

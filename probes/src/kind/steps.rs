@@ -3,13 +3,17 @@
 use std::future::Future;
 use std::time::Duration;
 
-use aggregator::event::StepResult;
+use aggregator::event::{ProbeOutcome, StepResult};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::time::Instant;
 
+use super::Finding;
 use crate::conversation::{Class, Fault, Heard};
 use crate::observation::Step;
+
+/// What one run may find beside its outcome.
+const FINDINGS_MAX: usize = 100;
 
 /// A step failed, and that is recorded: the run goes no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +28,14 @@ pub struct Steps {
     heard: Heard,
     secrets: Vec<String>,
     failure: Option<Fault>,
+    findings: Vec<Finding>,
 }
 
 impl Steps {
     /// For a run in which each step may take `timeout`, and all of them until `end`.
     pub fn new(timeout: Duration, end: Instant) -> Self {
         let (plan, done, secrets) = (Vec::new(), Vec::new(), Vec::new());
-        Self { plan, done, timeout, end, heard: Heard::default(), secrets, failure: None }
+        Self { plan, done, timeout, end, heard: Heard::default(), secrets, failure: None, findings: Vec::new() }
     }
 
     /// Says which steps come next, so that those not reached can be listed.
@@ -113,6 +118,7 @@ impl Steps {
         result: Result<T, Stop>,
     ) -> Result<T, Stop> {
         self.secrets = group.secrets;
+        group.findings.into_iter().for_each(|finding| self.found(finding));
         let failure = group.failure.unwrap_or_else(|| Fault::new(Class::Protocol, "failed"));
         self.settle(name, begun, result.map_err(|Stop| failure))
     }
@@ -148,9 +154,25 @@ impl Steps {
         }
     }
 
-    /// Whether the first failure was that a message is missing.
-    pub(super) fn missing(&self) -> bool {
-        self.failure.as_ref().is_some_and(|fault| fault.class == Class::Missing)
+    /// Something was found that is worth keeping beside the outcome. Past [`FINDINGS_MAX`] it is not kept.
+    pub fn found(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        }
+    }
+
+    /// What was found.
+    pub fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.findings)
+    }
+
+    /// What the first failure makes of the run.
+    pub(super) fn failed_as(&self) -> Option<ProbeOutcome> {
+        self.failure.as_ref().map(|fault| match fault.class {
+            Class::Missing => ProbeOutcome::Missing,
+            Class::Vantage | Class::DeadList => ProbeOutcome::VantageFault,
+            _ => ProbeOutcome::Failed,
+        })
     }
 
     /// Every step: in the planned order, with the unreached ones `unknown`.
@@ -178,6 +200,18 @@ impl Steps {
     fn censored(&self, detail: String) -> String {
         self.secrets.iter().fold(detail, |detail, secret| detail.replace(secret, "***"))
     }
+}
+
+/// Does many steps as one.
+pub(super) async fn grouped<T>(
+    steps: &mut Steps,
+    name: &'static str,
+    work: impl AsyncFnOnce(&mut Steps) -> Result<T, Stop>,
+) -> Result<T, Stop> {
+    let begun = Instant::now();
+    let mut group = steps.group();
+    let result = work(&mut group).await;
+    steps.settle_group(name, begun, group, result)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use aggregator::event::{ProbeOutcome, Time};
 
 use super::access::Probe;
 use super::{Kind, Need, Steps, Stop};
+use crate::conversation::{Class, Fault};
 
 pub(super) const KIND: Kind = Kind {
     name: "tls",
@@ -18,6 +19,9 @@ async fn run(probe: &Probe<'_>, steps: &mut Steps) -> Result<ProbeOutcome, Stop>
         steps.plan(&["dns"]);
     }
     steps.plan(&["tcp", "tls"]);
+    if probe.check.min_days.is_some() {
+        steps.plan(&["days"]);
+    }
     let conversation = probe.connect(steps).await?;
     let (_, certificate) = probe.secure(conversation, steps).await?;
     let days = certificate.days_left(Time::now());
@@ -25,5 +29,11 @@ async fn run(probe: &Probe<'_>, steps: &mut Steps) -> Result<ProbeOutcome, Stop>
         "{}, issued by {}, {days} days left, {} certificates sent, {}",
         certificate.subject, certificate.issuer, certificate.chain, certificate.protocol
     ));
+    if let Some(least) = probe.check.min_days {
+        let soon =
+            format!("the certificate of {} ends in {days} days, fewer than {least}; renew it", certificate.subject);
+        let judged = async { if days < least { Err(Fault::new(Class::CertificateExpired, soon)) } else { Ok(()) } };
+        steps.run("days", format!("the certificate of {}", probe.place()), judged).await?;
+    }
     Ok(ProbeOutcome::Ok)
 }

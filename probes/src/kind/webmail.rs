@@ -1,19 +1,18 @@
 //! `webmail`: a person's way through the webmail: open it, log in, see the messages, log out.
 
+mod journey;
 mod recipe;
 
 use aggregator::event::ProbeOutcome;
 
 use super::access::{Login, Probe};
-use super::browser::{Browser, Page};
+use super::browser::Browser;
 use super::{Kind, Need, Steps, Stop};
 use crate::conversation::{Class, Fault};
 
-use recipe::Recipe;
-pub(super) use recipe::recipe;
-
-/// Redirects that are followed in a row.
-const REDIRECTS_MAX: usize = 5;
+use journey::{Journey, Walker};
+use recipe::Words;
+pub(super) use recipe::is_named;
 
 pub(super) const KIND: Kind = Kind {
     name: "webmail",
@@ -33,11 +32,7 @@ async fn run(probe: &Probe<'_>, steps: &mut Steps) -> Result<ProbeOutcome, Stop>
 }
 
 /// Someone who is logged in.
-pub(super) struct Session {
-    browser: Browser,
-    recipe: &'static Recipe,
-    shown: Page,
-}
+pub(super) struct Session(Walker);
 
 impl Session {
     /// Logs in: the steps of [`Browser::open`], `load`, `login`, `list`.
@@ -45,37 +40,21 @@ impl Session {
     /// # Errors
     /// When a step failed.
     pub async fn open(probe: &Probe<'_>, login: &Login, steps: &mut Steps) -> Result<Self, Stop> {
-        let Some(recipe) = probe.check.recipe.as_deref().and_then(recipe) else {
-            return Err(
-                steps.misconfigured(format!("check {:?} needs a `recipe` that is known: varde", probe.check.name))
-            );
+        let name = probe.check.recipe.as_deref().unwrap_or_default();
+        let recipe = match recipe::load(name, &probe.cx.base_dir).await {
+            Ok(recipe) => recipe,
+            Err(fault) => return Err(steps.misconfigured(fault.detail)),
         };
-        let mut browser = Browser::open(probe, steps).await?;
+        let browser = Browser::open(probe, steps).await?;
+        let mut words = Words::default();
+        words.set("user", &login.user);
+        words.set("password", &login.password);
+        let mut walker = Walker::new(browser, recipe, words);
         let url = probe.place();
-        let load = async {
-            let page = follow(&mut browser, recipe.login).await?;
-            let form = page.form_with(recipe.password).ok_or_else(|| no_form("login", &page))?;
-            Ok((page, form))
-        };
-        let (page, form) = steps.run("load", format!("opening the login page of {url}"), load).await?;
-        let fields = [(recipe.user, login.user.as_str()), (recipe.password, login.password.as_str())];
-        let enter = async {
-            let answer = browser.submit(&page, &form, &fields).await?;
-            judge_login(&answer, recipe)
-        };
-        let inside = steps.run("login", format!("login as {} at {url}", login.user), enter).await?;
-        let list = async {
-            let page = follow(&mut browser, inside.as_str()).await?.ok()?;
-            match page.form_to(recipe.logout) {
-                Some(_) => Ok(page),
-                None if page.form_with(recipe.password).is_some() => {
-                    Err(Fault::new(Class::AuthFailed, "the login did not last: it asks for the password again"))
-                }
-                None => Err(no_form("log-out", &page)),
-            }
-        };
-        let shown = steps.run("list", format!("showing the INBOX at {url}"), list).await?;
-        Ok(Self { browser, recipe, shown })
+        steps.run("load", format!("opening the login page of {url}"), walker.walk(Journey::Load)).await?;
+        steps.run("login", format!("login as {} at {url}", login.user), walker.walk(Journey::Login)).await?;
+        steps.run("list", format!("showing the INBOX at {url}"), walker.walk(Journey::List)).await?;
+        Ok(Self(walker))
     }
 
     /// Writes and sends a message.
@@ -83,16 +62,13 @@ impl Session {
     /// # Errors
     /// When the form is not there or not taken.
     pub async fn send(&mut self, to: &str, subject: &str, text: &str) -> Result<(), Fault> {
-        let recipe = self.recipe;
-        let page = follow(&mut self.browser, recipe.compose).await?.ok()?;
-        let form = page.form_with(recipe.to).ok_or_else(|| no_form("compose", &page))?;
-        let fields = [(recipe.to, to), (recipe.subject, subject), (recipe.text, text)];
-        let answer = self.browser.submit(&page, &form, &fields).await?;
-        match answer.status {
-            200 | 302 | 303 if answer.form_with(recipe.to).is_none() => Ok(()),
-            500.. | 429 => Err(Fault { class: Class::Deferred, ..answer.unexpected() }),
-            _ => Err(Fault { class: Class::Rejected, ..answer.unexpected() }),
+        if !self.0.knows(Journey::Send) {
+            return Err(Fault::new(Class::Config, "the recipe does not say how to `send`; send by submission instead"));
         }
+        for (name, value) in [("to", to), ("subject", subject), ("text", text)] {
+            self.0.set(name, value);
+        }
+        self.0.walk(Journey::Send).await
     }
 
     /// Ends the session.
@@ -100,47 +76,6 @@ impl Session {
     /// # Errors
     /// When the form is not there or not taken.
     pub async fn log_out(&mut self) -> Result<(), Fault> {
-        let form = self.shown.form_to(self.recipe.logout).ok_or_else(|| no_form("log-out", &self.shown))?;
-        let answer = self.browser.submit(&self.shown, &form, &[]).await?;
-        match answer.status {
-            200 | 302 | 303 => Ok(()),
-            _ => Err(answer.unexpected()),
-        }
+        self.0.walk(Journey::Logout).await
     }
-}
-
-/// Where the login leads, when it was taken.
-fn judge_login(answer: &Page, recipe: &Recipe) -> Result<reqwest::Url, Fault> {
-    let refused = |what: &str| Fault::new(Class::AuthFailed, what.to_owned());
-    match (&answer.redirect, answer.status) {
-        (Some(to), 302 | 303) if to.path().ends_with(recipe.login) => Err(refused("it leads back to the login page")),
-        (Some(to), 302 | 303) => Ok(to.clone()),
-        (_, 401 | 403) => Err(refused("the user name and password are not taken")),
-        (_, 200 | 400 | 422) if answer.form_with(recipe.password).is_some() => {
-            Err(refused("it shows the login form again"))
-        }
-        (_, 200) => Ok(answer.url.clone()),
-        (_, 429 | 500..) => Err(Fault { class: Class::AuthTemporary, ..answer.unexpected() }),
-        _ => Err(answer.unexpected()),
-    }
-}
-
-async fn follow(browser: &mut Browser, path: &str) -> Result<Page, Fault> {
-    let mut page = browser.get(browser.at(path)?).await?;
-    for _ in 0..REDIRECTS_MAX {
-        match page.redirect.take() {
-            Some(to) => page = browser.get(to).await?,
-            None => return Ok(page),
-        }
-    }
-    Err(Fault::new(Class::Content, format!("the page redirects more than {REDIRECTS_MAX} times")))
-}
-
-fn no_form(which: &str, page: &Page) -> Fault {
-    let status = page.status;
-    Fault::said(
-        Class::Content,
-        &format!("{} (HTTP {status}) has no {which} form; it begins", page.url.path()),
-        &page.body,
-    )
 }

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::dns::{Status, reverse};
 use super::finding::{Findings, Seen, spec};
 use super::{Audit, Family};
+use crate::dns::{Status, reverse};
 
 /// Addresses that are looked at.
 const ADDRESSES_MAX: usize = 16;

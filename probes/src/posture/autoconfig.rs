@@ -2,10 +2,10 @@
 
 use hickory_resolver::proto::rr::{RData, RecordType};
 
-use super::dns::text;
 use super::finding::{Findings, publish, spec};
 use super::https;
 use super::{Audit, Family};
+use crate::dns::text;
 
 /// A client configuration is a page of XML.
 const DOCUMENT_MAX: usize = 256 * 1024;

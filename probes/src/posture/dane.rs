@@ -5,11 +5,11 @@ use hickory_resolver::proto::rr::rdata::TLSA;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::dns::Status;
 use super::finding::{Findings, Seen, spec};
 use super::survey::Host;
 use super::{Audit, Family};
 use crate::conversation::Certificate;
+use crate::dns::Status;
 
 pub(super) const FAMILY: Family = Family {
     name: "dane",

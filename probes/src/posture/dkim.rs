@@ -7,10 +7,10 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::{PublicKey, RSAPublicKey};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::dns::Status;
 use super::finding::{Findings, Seen, spec};
 use super::tags::Tags;
 use super::{Audit, Family};
+use crate::dns::Status;
 
 /// RFC 8301 section 3.2: verifiers must not accept less; signers should not use less.
 const RSA_BITS_MIN: usize = 1_024;

@@ -289,7 +289,7 @@ pub(super) fn mailto_host(uri: &str) -> Option<String> {
             return None;
         }
     }
-    super::dns::canonical(host).filter(|host| host.contains('.'))
+    crate::dns::canonical(host).filter(|host| host.contains('.'))
 }
 
 #[cfg(test)]

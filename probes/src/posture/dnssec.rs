@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use hickory_resolver::proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, RRSIG};
-use hickory_resolver::proto::dnssec::{Algorithm, DigestType, Verifier};
-use hickory_resolver::proto::rr::{DNSClass, RData, Record, RecordType};
+use hickory_resolver::proto::dnssec::rdata::DNSKEY;
+use hickory_resolver::proto::dnssec::{Algorithm, DigestType};
+use hickory_resolver::proto::rr::{Record, RecordType};
 
-use super::dns::{Answer, Status};
 use super::finding::{Findings, spec};
 use super::survey::Mx;
 use super::{Audit, Family};
-
-/// A signature with fewer days left should have been renewed.
-const RENEW_DAYS: i64 = 3;
+use crate::dns::{Answer, Status, chain};
 
 pub(super) const FAMILY: Family = Family {
     name: "dnssec",
@@ -78,7 +75,7 @@ async fn run(audit: &Audit) -> Findings {
             return findings;
         }
     }
-    let (delegations, zone_keys) = (delegations(&ds), zone_keys(&keys));
+    let (delegations, zone_keys) = (chain::delegations(&ds), chain::zone_keys(&keys));
     let sign = format!(
         "turn on signing at the DNS provider of {domain}, and give the DS record that it shows to the registrar"
     );
@@ -100,9 +97,7 @@ async fn run(audit: &Audit) -> Findings {
     }
     validity(audit, &mut findings, &soa).await;
     let broken = "correct the DS record at the registrar, or remove it until the zone is signed again";
-    let covered =
-        delegations.iter().find(|ds| zone_keys.iter().any(|(name, key)| ds.covers(&name.name, key).unwrap_or(false)));
-    match covered {
+    match chain::anchored(&delegations, &zone_keys) {
         Some(ds) => findings.pass("dnssec.ds", format!("DS {} belongs to a key of the zone", ds.key_tag())),
         None => findings.fail(
             "dnssec.ds",
@@ -131,22 +126,6 @@ async fn run(audit: &Audit) -> Findings {
     findings
 }
 
-fn delegations(answer: &Answer) -> Vec<DS> {
-    let ds = answer.records.iter().filter_map(|record| match &record.data {
-        RData::DNSSEC(DNSSECRData::DS(ds)) => Some(ds.clone()),
-        _ => None,
-    });
-    ds.collect()
-}
-
-fn zone_keys(answer: &Answer) -> Vec<(&Record, &DNSKEY)> {
-    let keys = answer.records.iter().filter_map(|record| match &record.data {
-        RData::DNSSEC(DNSSECRData::DNSKEY(key)) if key.zone_key() && !key.revoke() => Some((record, key)),
-        _ => None,
-    });
-    keys.collect()
-}
-
 /// RFC 8624 section 3.1: RSAMD5, DSA, RSASHA1 and their kin.
 fn is_old(algorithm: Algorithm) -> bool {
     matches!(u8::from(algorithm), 0..=7)
@@ -172,39 +151,25 @@ async fn validity(audit: &Audit, findings: &mut Findings, unchecked: &Arc<Answer
 }
 
 fn signatures(audit: &Audit, findings: &mut Findings, soa: &Answer, keys: &[(&Record, &DNSKEY)]) {
-    let covering: Vec<&RRSIG> = soa
-        .signatures
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::DNSSEC(DNSSECRData::RRSIG(sig)) if sig.input().type_covered == RecordType::SOA => Some(sig),
-            _ => None,
-        })
-        .collect();
+    let covering = chain::signatures(soa, RecordType::SOA);
     let again = "sign the zone anew; see that its signer runs, and that the secondaries follow";
     if covering.is_empty() {
         findings.fail("dnssec.signature", "there is no signature over the SOA record", again);
         findings.skip("dnssec.expiry", "there is no signature");
         return;
     }
-    let Some(head) = soa.records.first() else { return };
-    let verified = covering.iter().find(|sig| {
-        keys.iter().any(|(_, key)| {
-            key.calculate_key_tag().is_ok_and(|tag| tag == sig.input().key_tag)
-                && key.verify_rrsig(&head.name, DNSClass::IN, sig, soa.records.iter()).is_ok()
-        })
-    });
-    match verified {
+    if soa.records.is_empty() {
+        return;
+    }
+    match chain::verified(&covering, &soa.records, keys) {
         Some(sig) => findings.pass("dnssec.signature", format!("verified with key {}", sig.input().key_tag)),
         None => findings.fail("dnssec.signature", "no key of the zone verifies it", again),
     }
-    // Serial number arithmetic, RFC 4034 section 3.1.5: the difference is signed, so that 2106 is no end.
-    let now = audit.now.seconds() as u32;
-    let left = |sig: &&RRSIG| i64::from(sig.input().sig_expiration.get().wrapping_sub(now) as i32);
-    let seconds = covering.iter().map(left).max().unwrap_or_default();
+    let seconds = chain::seconds_left(&covering, audit.now);
     let days = seconds.div_euclid(86_400);
     match seconds {
         ..=0 => findings.fail("dnssec.expiry", format!("the signature expired {} days ago", -days), again),
-        _ if days < RENEW_DAYS => findings.warn("dnssec.expiry", format!("{days} days left"), again),
+        _ if days < chain::RENEW_DAYS => findings.warn("dnssec.expiry", format!("{days} days left"), again),
         _ => findings.pass("dnssec.expiry", format!("{days} days left")),
     }
 }

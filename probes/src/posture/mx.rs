@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use hickory_resolver::proto::rr::RecordType;
 
-use super::dns::{Status, is_public};
 use super::finding::{Findings, Seen, publish, spec};
 use super::survey::Mx;
 use super::{Audit, Family};
+use crate::dns::{Status, is_public};
 
 pub(super) const FAMILY: Family = Family {
     name: "mx",

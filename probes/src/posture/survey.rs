@@ -13,10 +13,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Audit;
-use super::dns::{self, Dns, Status};
 use super::hello::{self, Answer, Offer};
 use crate::conversation::smtp::{Reply, Smtp};
 use crate::conversation::{Certificate, Class, Conversation, Fault, Heard, Tls};
+use crate::dns::{self, Dns, Status};
 
 /// MX hosts that are looked at; a domain with more is looked at in its first ones.
 const HOSTS_MAX: usize = 8;

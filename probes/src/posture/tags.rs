@@ -1,6 +1,6 @@
 //! Lists of `tag=value` with semicolons between them: DKIM, DMARC, MTA-STS, TLS-RPT, BIMI.
 
-use super::dns::{Dns, Status};
+use crate::dns::{Dns, Status};
 
 /// More tags than this are not read.
 const TAGS_MAX: usize = 100;

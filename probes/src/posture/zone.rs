@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use hickory_resolver::proto::rr::{RData, RecordType};
 
-use super::dns::text;
 use super::finding::{Findings, Seen, publish, spec};
 use super::{Audit, Family};
+use crate::dns::text;
 
 /// Name servers that are looked at; the root has 13.
 const SERVERS_MAX: usize = 16;

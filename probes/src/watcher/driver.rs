@@ -13,8 +13,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::afterwards::Waiting;
 use super::core::{Action, Core};
-use super::run::{self, Prober};
+use super::run::{self, Observed, Prober, Turn};
 use super::writer::{Job, Load};
 use crate::config::Config;
 use crate::control::Health;
@@ -86,6 +87,8 @@ pub struct Driver {
     pub keys: BTreeMap<String, PublicKey>,
     /// What the other watchers are told of the roster.
     pub epochs: watch::Sender<Arc<Vec<Epoch>>>,
+    /// Runs whose messages may still come.
+    pub waiting: Waiting,
     /// How checks are run.
     pub prober: Prober,
     /// How well this vantage is.
@@ -111,7 +114,7 @@ pub struct Driver {
 /// What changes while it runs.
 #[derive(Default)]
 struct Work {
-    runs: JoinSet<(usize, Observation)>,
+    runs: JoinSet<(usize, Observed)>,
     waiters: Vec<Waiter>,
     judgements: VecDeque<Judgement>,
     status: Option<Arc<Status>>,
@@ -141,8 +144,8 @@ impl Driver {
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
                 Some(ended) = work.runs.join_next() => {
-                    if let Ok((seat, seen)) = ended {
-                        self.finished(seat, seen, &mut work, &permits);
+                    if let Ok((seat, observed)) = ended {
+                        self.finished(seat, observed, &mut work, &permits);
                     }
                 }
                 Some(command) = self.commands.recv() => self.obey(command, &mut work, &permits),
@@ -160,7 +163,11 @@ impl Driver {
         work.runs.shutdown().await;
     }
 
-    fn finished(&mut self, seat: usize, seen: Observation, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn finished(&mut self, seat: usize, observed: Observed, work: &mut Work, permits: &Arc<Semaphore>) {
+        let Observed { seen, findings } = observed;
+        for job in self.waiting.settle(seat, &seen, findings, &self.emitter) {
+            self.write(job);
+        }
         for waiter in work.waiters.iter_mut().filter(|waiter| waiter.since <= seen.ts) {
             if let Some(place) = waiter.seats.iter().position(|other| *other == seat) {
                 waiter.seats.swap_remove(place);
@@ -258,7 +265,7 @@ impl Driver {
         }
     }
 
-    fn probe(&self, seat: usize, slot: Option<i64>, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn probe(&mut self, seat: usize, slot: Option<i64>, work: &mut Work, permits: &Arc<Semaphore>) {
         let (target, check) = (self.core.seats[seat].target, self.core.seats[seat].check);
         if let Some(slot) = slot {
             let late_ms = Time::now().millis_since(self.core.seats[seat].begin_of(slot));
@@ -267,11 +274,13 @@ impl Driver {
         let (config, prober, permits) = (self.config.clone(), self.prober.clone(), permits.clone());
         let health = self.health.clone();
         let me = self.core.name().to_owned();
+        let turn = Turn { slot, awaited: self.waiting.of(seat, Time::now()) };
         work.runs.spawn(async move {
             let _permit = permits.acquire().await;
             let target = &config.target[target];
-            let seen = run::observe(&prober, &health, &config, target, &target.check[check], &me, slot).await;
-            (seat, seen)
+            let check = &target.check[check];
+            let observed = run::observe(&prober, &health, &config, target, check, &me, turn).await;
+            (seat, observed)
         });
     }
 

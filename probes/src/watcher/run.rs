@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::config::{Check, Config, Target};
 use crate::control::Health;
-use crate::kind::{self, Context, Report};
+use crate::kind::{self, Awaited, Context, Finding, Report};
 use crate::observation::{Observation, Step};
 use crate::verdict::Vote;
 
@@ -21,6 +21,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a check is run. The watcher's own tests put their own worlds here.
 pub type Prober = Arc<dyn for<'a> Fn(&'a Check, &'a Target, &'a Context) -> BoxFuture<'a, Report> + Send + Sync>;
+
+/// What a run is due for.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// The slot of the schedule; `None` for a confirmation.
+    pub slot: Option<i64>,
+    /// Runs of the check that had said `missing`.
+    pub awaited: Vec<Awaited>,
+}
+
+/// What a run saw, and what it found beside.
+#[derive(Debug)]
+pub struct Observed {
+    /// What it saw.
+    pub seen: Observation,
+    /// What it found.
+    pub findings: Vec<Finding>,
+}
 
 /// The check kinds.
 pub fn kinds() -> Prober {
@@ -35,13 +53,16 @@ pub async fn observe(
     target: &Target,
     check: &Check,
     vantage: &str,
-    slot: Option<i64>,
-) -> Observation {
+    turn: Turn,
+) -> Observed {
+    let Turn { slot, awaited } = turn;
     let cx = Context {
         vantage: vantage.to_owned(),
         run_id: run_id(),
         receive_objective: Duration::from_millis(config.watch.receive_objective_ms),
         base_dir: PathBuf::new(),
+        receiver: check.to_target.as_ref().and_then(|name| config.target(name)).cloned().map(Box::new),
+        awaited,
     };
     let ts = Time::now();
     let patience = kind::find(&check.kind).map_or(1, |kind| kind.patience);
@@ -62,7 +83,7 @@ pub async fn observe(
         report.outcome = ProbeOutcome::VantageFault;
         report.steps.push(fault.step());
     }
-    Observation {
+    let seen = Observation {
         ts,
         target: target.name.clone(),
         service: check.service.clone(),
@@ -73,7 +94,8 @@ pub async fn observe(
         outcome: report.outcome,
         steps: report.steps,
         total_ms: report.total_ms,
-    }
+    };
+    Observed { seen, findings: report.findings }
 }
 
 fn broken(outcome: ProbeOutcome, class: &str, detail: &str, limit: Duration) -> Report {
@@ -85,7 +107,7 @@ fn broken(outcome: ProbeOutcome, class: &str, detail: &str, limit: Duration) -> 
         detail: detail.to_owned(),
         ms: ms as f32,
     };
-    Report { outcome, steps: vec![step], total_ms: ms }
+    Report { outcome, steps: vec![step], total_ms: ms, findings: Vec::new() }
 }
 
 /// 128 random bits. Without a random generator the clock has to do: the run is then unique on this watcher at least.

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::{Cadence, Watch, Watcher};
+use crate::kind::Finding;
 use crate::status::RegionStatus;
 
 const NAMES: [&str; 3] = ["us-east", "no-oslo", "au-sydney"];
@@ -231,11 +232,13 @@ async fn a_kind_that_hangs_is_cut_and_one_that_breaks_off_does_not_vote() {
     config.target[0].check[0].timeout_ms = 10;
     let (target, check) = (&config.target[0], &config.target[0].check[0]);
     let hangs: run::Prober = Arc::new(|_, _, _| Box::pin(std::future::pending()));
-    let seen = run::observe(&hangs, &Health::new(&config.watch), &config, target, check, "us-east", Some(3)).await;
+    let health = Health::new(&config.watch);
+    let third = run::Turn { slot: Some(3), ..run::Turn::default() };
+    let seen = run::observe(&hangs, &health, &config, target, check, "us-east", third).await.seen;
     assert_eq!((seen.outcome, seen.slot), (ProbeOutcome::Failed, Some(3)));
     assert_eq!(seen.failed_step().map(|step| step.error_class.as_str()), Some("timeout"));
     let breaks: run::Prober = Arc::new(|_, _, _| Box::pin(async { panic!("a fault of the kind") }));
-    let seen = run::observe(&breaks, &Health::new(&config.watch), &config, target, check, "us-east", None).await;
+    let seen = run::observe(&breaks, &health, &config, target, check, "us-east", run::Turn::default()).await.seen;
     assert_eq!(seen.outcome, ProbeOutcome::VantageFault);
 }
 
@@ -246,9 +249,60 @@ async fn a_failure_of_the_vantages_own_network_does_not_vote() {
     let mut config = (*site.config).clone();
     config.watch.control = vec![nowhere.to_string()];
     let (target, check) = (&config.target[0], &config.target[0].check[0]);
-    let seen = run::observe(&run::kinds(), &Health::new(&config.watch), &config, target, check, "us-east", None).await;
+    let (health, turn) = (Health::new(&config.watch), run::Turn::default());
+    let seen = run::observe(&run::kinds(), &health, &config, target, check, "us-east", turn).await.seen;
     assert_eq!(seen.outcome, ProbeOutcome::VantageFault);
     assert_eq!(seen.failed_step().map(|step| step.name.as_str()), Some("tcp"));
+}
+
+/// The first run misses its message, and later ones find what they are told to wait for.
+#[tokio::test]
+async fn a_message_that_comes_after_all_is_told_beside_the_run_that_missed_it() {
+    let mut site = site(free_address().await).await;
+    let prober: run::Prober = Arc::new(|_, _, cx| {
+        let late = |run: &Awaited| {
+            let (run_id, ts) = (run.run_id.clone(), run.ts);
+            Finding::Late { run_id, ts, delay_ms: 700_000, folder: "INBOX".to_owned() }
+        };
+        let findings: Vec<Finding> = cx.awaited.iter().map(late).collect();
+        let (outcome, steps) = (ProbeOutcome::Ok, Vec::new());
+        Box::pin(async move { crate::kind::Report { outcome, steps, total_ms: 1, findings } })
+    });
+    // The run that misses its message is the last of a watcher that stops: the next one remembers it.
+    let misses: run::Prober = Arc::new(|_, _, _| {
+        let (steps, findings) = (Vec::new(), Vec::new());
+        let report = crate::kind::Report { outcome: ProbeOutcome::Missing, steps, total_ms: 1, findings };
+        Box::pin(async move { report })
+    });
+    let running = site.start_with(0, misses).await;
+    let missed = running.handle.run_target("t").await;
+    assert_eq!(missed[0].outcome, ProbeOutcome::Missing);
+    site.shutdown.cancel();
+    tokio::time::timeout(BOUND, running.task).await.unwrap().unwrap();
+    site.shutdown = CancellationToken::new();
+    site.listeners[0] = Some(TcpListener::bind(free_address().await).await.unwrap());
+
+    let mut running = site.start_with(0, prober).await;
+    running.handle.run_target("t").await;
+    running.handle.run_target("t").await;
+    site.shutdown.cancel();
+    tokio::time::timeout(BOUND, running.task).await.unwrap().unwrap();
+    let mut late = Vec::new();
+    while let Ok(event) = running.events.try_recv() {
+        if let Event::ProbeRun(row) = event
+            && row.outcome == ProbeOutcome::Late
+        {
+            late.push((row.run_id, row.ts, row.total_ms));
+        }
+    }
+    let told: Vec<_> = late.iter().filter(|(run_id, ..)| *run_id == format!("{}-late", missed[0].run_id)).collect();
+    assert_eq!(told, [&(format!("{}-late", missed[0].run_id), missed[0].ts, Some(700_000))], "{late:?}");
+
+    let (history, _) = History::open(&site.folder.path().join(NAMES[0]).join("history.sqlite")).unwrap();
+    assert_eq!(history.unanswered(NAMES[0], Time(0)).unwrap(), []);
+    let kept = history.of_vantage(NAMES[0], 0, 100).unwrap();
+    let first = kept.iter().find(|(_, seen)| seen.run_id == missed[0].run_id).unwrap();
+    assert_eq!(first.1.outcome, ProbeOutcome::Missing, "what was said stands");
 }
 
 #[tokio::test]

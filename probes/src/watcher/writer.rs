@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aggregator::event::{Time, VerdictRow};
 use tokio::sync::{Notify, mpsc};
 
-use crate::history::{History, HistoryError, KEEP_DAYS};
+use crate::history::{Arrived, History, HistoryError, KEEP_DAYS};
 use crate::observation::Observation;
 use crate::roster::Epoch;
 use crate::verdict::{Cast, Vote};
@@ -24,6 +24,17 @@ pub enum Job {
     Announce(VerdictRow),
     /// Keep an epoch of the roster.
     Enrol(Epoch),
+    /// Keep that the message of a run which had said `missing` has come after all.
+    Arrived {
+        /// The run.
+        run_id: String,
+        /// When it began.
+        ts: Time,
+        /// How long the message took.
+        delay_ms: u64,
+        /// Where it came to.
+        folder: String,
+    },
     /// Read all votes of a service.
     Load(Load),
 }
@@ -71,11 +82,15 @@ pub async fn run(
     let mut pruned = Time(0);
     while jobs.recv_many(&mut batch, TRANSACTION).await > 0 {
         let (mut observations, mut verdicts, mut epochs, mut loads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut arrivals = Vec::new();
         for job in batch.drain(..) {
             match job {
                 Job::Keep(seen) => observations.push(seen),
                 Job::Announce(row) => verdicts.push(row),
                 Job::Enrol(epoch) => epochs.push(epoch),
+                Job::Arrived { run_id, ts, delay_ms, folder } => {
+                    arrivals.push(Arrived { run_id, ts, delay_ms, folder });
+                }
                 Job::Load(load) => loads.push(load),
             }
         }
@@ -96,6 +111,9 @@ pub async fn run(
                     let generation = epoch.generation;
                     tracing::error!("{error}; epoch {generation} of the roster was not kept, make room on the disk");
                 }
+            }
+            if let Err(error) = history.record_arrivals(&arrivals) {
+                tracing::error!("{error}; {} late messages were not kept", arrivals.len());
             }
             if prune && let Err(error) = history.prune(now) {
                 tracing::error!("{error}; observations older than {KEEP_DAYS} days could not be dropped");

@@ -5,20 +5,24 @@ use std::time::Duration;
 
 use aggregator::event::{ProbeOutcome, StepResult};
 use probes::config::Target;
-use probes::kind::{Context, Report};
+use probes::kind::{Awaited, Context, Report};
 use tempfile::TempDir;
 
 /// A target with one account, whose password is `secret-7`.
 pub struct Bench {
     pub dir: TempDir,
     pub receive_objective: Duration,
+    /// The target that a round trip's `to_target` stands for.
+    pub receiver: Option<Target>,
+    /// Runs that had said `missing`.
+    pub awaited: Vec<Awaited>,
 }
 
 impl Bench {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("password"), "secret-7\n").unwrap();
-        Self { dir, receive_objective: Duration::from_secs(5) }
+        Self { dir, receive_objective: Duration::from_secs(5), receiver: None, awaited: Vec::new() }
     }
 
     /// The target trusts this authority.
@@ -54,6 +58,8 @@ impl Bench {
             run_id: run_id.to_owned(),
             receive_objective: self.receive_objective,
             base_dir: self.path().to_owned(),
+            receiver: self.receiver.clone().map(Box::new),
+            awaited: self.awaited.clone(),
         };
         Seen(probes::kind::run(target.check.last().unwrap(), &target, &cx).await)
     }

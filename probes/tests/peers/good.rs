@@ -91,6 +91,10 @@ async fn the_tls_kind_tells_the_days_that_are_left() {
     seen.is_ok("tcp tls");
     assert!(seen.note("tls").contains("days left, 1 certificates sent, TLSv1_3"), "{}", seen.note("tls"));
     bench.check("tcp", peer.port, "").await.is_ok("tcp");
+    bench.check("tls", peer.port, "min_days = 14").await.is_ok("tcp tls days");
+    let seen = bench.check("tls", peer.port, "min_days = 100000").await;
+    seen.failed("days certificate_expired");
+    assert!(seen.detail().ends_with("fewer than 100000; renew it"), "{}", seen.detail());
 }
 
 #[tokio::test]

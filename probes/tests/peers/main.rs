@@ -3,9 +3,14 @@
 
 mod bench;
 mod certificates;
+mod faults;
 mod good;
 mod hostile;
+mod jmap;
+mod managesieve;
+mod names;
 mod posture;
 mod real;
+mod roundcube;
 mod scripted;
 mod web;

@@ -1,7 +1,7 @@
 //! The posture audit against local zones and servers: a good domain, and one that is broken in each check.
 
 mod cases;
-mod dns;
+pub mod dns;
 mod hostile;
 mod server;
 mod world;

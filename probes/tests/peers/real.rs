@@ -17,20 +17,26 @@ use super::certificates::{Authority, NAME};
 use super::web;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/peers/peers.sh");
-const PORTS: [&str; 9] = ["SMTP", "SUBMISSION", "SUBMISSIONS", "IMAP", "IMAPS", "POP3", "POP3S", "LMTP", "SASL"];
+const PORTS: [&str; 11] =
+    ["SMTP", "SUBMISSION", "SUBMISSIONS", "IMAP", "IMAPS", "POP3", "POP3S", "LMTP", "SASL", "SIEVE", "QUOTA"];
 
 /// A private Postfix and Dovecot, stopped when this is dropped, or when this process ends.
-struct Peers {
-    bench: Bench,
+pub struct Peers {
+    pub bench: Bench,
     ports: [u16; PORTS.len()],
 }
 
 impl Peers {
-    fn start() -> Self {
+    pub fn start() -> Self {
+        Self::start_until(2100)
+    }
+
+    /// The same, with a certificate that ends in that year.
+    pub fn start_until(year: i32) -> Self {
         let bench = Bench::new();
         let authority = Authority::new();
         bench.trust(&authority.pem());
-        let (certificate, key) = authority.issue(NAME, 2100);
+        let (certificate, key) = authority.issue(NAME, year);
         std::fs::create_dir(bench.path().join("tls")).unwrap();
         std::fs::write(bench.path().join("tls/cert.pem"), certificate.pem()).unwrap();
         std::fs::write(bench.path().join("tls/key.pem"), key.serialize_pem()).unwrap();
@@ -53,12 +59,12 @@ impl Peers {
         peers
     }
 
-    fn port(&self, name: &str) -> u16 {
+    pub fn port(&self, name: &str) -> u16 {
         self.ports[PORTS.iter().position(|known| *known == name).unwrap()]
     }
 
     /// The checks of the configuration, with a round trip of this account at their end.
-    fn checks(&self, account: &str) -> String {
+    pub fn checks(&self, account: &str) -> String {
         let mut checks = format!("[[account]]\naddress = \"{account}\"\npassword_file = \"password\"\n");
         for (kind, port, tls) in
             [("submission", "SUBMISSION", "starttls"), ("imap", "IMAPS", "tls"), ("pop3", "POP3S", "tls")]
@@ -71,7 +77,7 @@ impl Peers {
     }
 
     /// How many messages lie in an account's mailboxes.
-    fn messages(&self, user: &str) -> usize {
+    pub fn messages(&self, user: &str) -> usize {
         fn count(dir: &Path) -> usize {
             let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
             entries

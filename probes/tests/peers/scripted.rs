@@ -35,6 +35,22 @@ impl Peer {
         Self { port, task: task.abort_handle() }
     }
 
+    /// Does `serve` with each connection, all at once.
+    pub async fn new_each<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = tokio::spawn(async move {
+            let mut served = tokio::task::JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                served.spawn(serve(socket));
+            }
+        });
+        Self { port, task: task.abort_handle() }
+    }
+
     /// Says `greeting`, then follows the script.
     pub async fn script(greeting: &'static str, script: Script) -> Self {
         Self::new(move |socket| async move { converse(socket, greeting, script).await.map(drop).unwrap_or_default() })
@@ -56,12 +72,23 @@ impl Peer {
 
     /// The same, with TLS after the line that is answered by a text which ends in `=TLS=`.
     pub async fn starttls_script(tls: TlsAcceptor, greeting: &'static str, script: Script, then: Script) -> Self {
+        Self::starttls_script_greeting(tls, greeting, script, "", then).await
+    }
+
+    /// The same, with a second greeting over TLS.
+    pub async fn starttls_script_greeting(
+        tls: TlsAcceptor,
+        greeting: &'static str,
+        script: Script,
+        again: &'static str,
+        then: Script,
+    ) -> Self {
         Self::new(move |socket| {
             let tls = tls.clone();
             async move {
                 let Ok(Some(socket)) = converse(socket, greeting, script).await else { return };
                 if let Ok(socket) = tls.accept(socket).await {
-                    let _ = converse(socket, "", then).await;
+                    let _ = converse(socket, again, then).await;
                 }
             }
         })

@@ -106,6 +106,68 @@ async fn what_fails_in_a_webmail_is_named_by_its_step() {
     }
 }
 
+/// SnappyMail's answers as its source has them: JSON, a token that changes with the login, 200 for a refusal.
+fn snappymail() -> Router {
+    let app_data = || async { r#"{"Auth":false,"System":{"version":"2.38.2","token":"0-guest"}}"# };
+    let act = |headers: HeaderMap, axum::Json(asked): axum::Json<serde_json::Value>| async move {
+        let token = headers.get("x-sm-token").map(|token| token.to_str().unwrap().to_owned()).unwrap_or_default();
+        let action = asked["Action"].as_str().unwrap().to_owned();
+        let expected = if action == "Login" { "0-guest" } else { "1-user" };
+        let refused = |code: u16| format!(r#"{{"Result":false,"code":{code},"Action":"{action}","epoch":1}}"#);
+        let taken = |result: &str| format!(r#"{{"Result":{result},"Action":"{action}","epoch":1}}"#);
+        if token != expected && action != "Logout" {
+            return refused(101);
+        }
+        match action.as_str() {
+            "Login" if (&asked["Email"], &asked["Password"]) == (&"audit@example.test".into(), &"secret-7".into()) => {
+                taken(r#"{"Auth":true,"System":{"token":"1-user"}}"#)
+            }
+            "Login" => refused(102),
+            "MessageList" if asked["folder"] == "INBOX" => taken(r#"{"@Collection":[]}"#),
+            "Logout" => taken("true"),
+            _ => refused(999),
+        }
+    };
+    Router::new().route("/", get(app_data).post(act))
+}
+
+#[tokio::test]
+async fn snappymail_is_walked_through_by_its_recipe() {
+    let at = format!("http://127.0.0.1:{}/", serve(snappymail()).await);
+    let recipe = "account = \"audit@example.test\"\nrecipe = \"snappymail\"";
+    check("webmail", &at, recipe).await.is_ok("tcp load login list logout");
+    let bench = Bench::new();
+    std::fs::write(bench.path().join("password"), "wrong\"\n").unwrap();
+    let wrong = format!(
+        "[[check]]\nname = \"w\"\nkind = \"webmail\"\nservice = \"w\"\ncadence = \"light\"\nurl = \"{at}\"\n{recipe}"
+    );
+    bench.run(&wrong).await.failed("login auth_failed");
+}
+
+#[tokio::test]
+async fn a_recipe_of_ones_own_is_a_file() {
+    let router = Router::new()
+        .route("/", get(|| async { Html("<a href=\"/in?x=1&amp;y=2\">Enter</a>") }))
+        .route("/in", get(|| async { Html("<form action=/go method=post><input name=pin></form>") }))
+        .route("/go", axum::routing::post(|body: String| async move { body }));
+    let bench = Bench::new();
+    let recipe = "load = [{ open = \"\" }, { follow = \"/in\", form = \"pin\" }]\n\
+                  login = [{ submit = \"pin\", fill = { pin = \"{password}\" }, expect = [\"pin=secret-7\"] }]\n\
+                  list = [{ arrive = true, expect = [\"pin\"] }]\nlogout = [{ open = \"\", expect = [\"Enter\"] }]\n";
+    std::fs::write(bench.path().join("own.toml"), recipe).unwrap();
+    let at = format!("http://127.0.0.1:{}/", serve(router).await);
+    let with = |recipe: &str| {
+        format!(
+            "[[check]]\nname = \"w\"\nkind = \"webmail\"\nservice = \"w\"\ncadence = \"light\"\nurl = \"{at}\"\n\
+             account = \"audit@example.test\"\nrecipe = \"{recipe}\""
+        )
+    };
+    bench.run(&with("own.toml")).await.is_ok("tcp load login list logout");
+    let seen = bench.run(&with("gone.toml")).await;
+    seen.failed("config config");
+    assert!(seen.detail().starts_with("recipe \"gone.toml\": "), "{}", seen.detail());
+}
+
 #[tokio::test]
 async fn http_wants_its_status_and_its_text() {
     let router = Router::new()
@@ -139,6 +201,12 @@ async fn a_queue_that_nobody_works_on_is_stale() {
     let seen = ask(health(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"stalled"}"#)).await;
     seen.failed("queue stale");
     assert_eq!(seen.detail(), "the queue: it says \"stalled\" of itself");
+    let old = health(StatusCode::OK, r#"{"status":"ok","oldest_age_s":4000}"#);
+    let url = format!("http://127.0.0.1:{}/health", serve(old).await);
+    check("queue", &url, "").await.is_ok("tcp health queue");
+    let seen = check("queue", &url, "max_age_s = 3600").await;
+    seen.failed("queue stale");
+    assert_eq!(seen.detail(), "the queue: the oldest message has waited 4000 s, more than 3600 s");
     ask(health(StatusCode::SERVICE_UNAVAILABLE, "<html>")).await.failed("health status");
     ask(health(StatusCode::OK, "<html>")).await.failed("health protocol");
 }

@@ -51,6 +51,14 @@ pub(super) fn tagged(end: &str, what: &str) -> Result<(), Fault> {
     Err(Fault::new(class, format!("after {}, the server replied {}", printable(what), printable(end))))
 }
 
+/// The `STORAGE used limit` of a QUOTA response.
+pub(super) fn storage(quota: &str) -> Option<(u64, u64)> {
+    let resources = quota.rsplit_once('(')?.1.trim_end_matches(')');
+    let words: Vec<&str> = resources.split_ascii_whitespace().collect();
+    let of = words.chunks(3).find(|resource| resource[0].eq_ignore_ascii_case("STORAGE"))?;
+    Some((of.get(1)?.parse().ok()?, of.get(2)?.parse().ok()?))
+}
+
 /// A folder as LIST shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
@@ -171,6 +179,14 @@ mod tests {
         assert_eq!(class("NO [OVERQUOTA] full"), Err(Class::Quota));
         assert_eq!(class("BAD what"), Err(Class::Rejected));
         assert_eq!(class("MAYBE"), Err(Class::Protocol));
+    }
+
+    #[test]
+    fn the_storage_quota_is_found_among_the_resources() {
+        assert_eq!(storage("\"User quota\" (MESSAGE 3 100 STORAGE 12 1024)"), Some((12, 1_024)));
+        assert_eq!(storage("\"\" (MESSAGE 3 100)"), None);
+        assert_eq!(storage("\"a (b\" (STORAGE x)"), None);
+        assert_eq!(storage(""), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 /// Forms, and fields of one, that are looked at.
 const FORMS_MAX: usize = 200;
 const FIELDS_MAX: usize = 500;
+/// Links of a page that are looked at.
+const LINKS_MAX: usize = 2_000;
 
 /// A form of a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ impl Form {
 pub fn forms(html: &str) -> Vec<Form> {
     let mut forms: Vec<Form> = Vec::new();
     let mut open = false;
+    // A choice that is not closed yet: its first entry is what a browser sends when none is selected.
+    let mut choice: Option<Choice> = None;
     let mut rest = html;
     while let Some(at) = rest.find('<') {
         let (tag, after) = Tag::parse(&rest[at + 1..]);
@@ -47,7 +51,23 @@ pub fn forms(html: &str) -> Vec<Form> {
                 open = true;
             }
             "/form" => open = false,
-            "input" | "textarea" | "select" | "button" if open => {
+            "option" => {
+                if let Some(choice) = &mut choice {
+                    choice.add(&tag, rest);
+                }
+            }
+            "/select" => {
+                if let (Some(form), Some(value)) = (forms.last_mut(), choice.take().and_then(Choice::value)) {
+                    form.fields.push(value);
+                }
+            }
+            "select" if open => {
+                choice = Choice::new(&tag);
+                if let Some(form) = forms.last_mut().filter(|form| form.names.len() < FIELDS_MAX) {
+                    add_field(form, &tag);
+                }
+            }
+            "input" | "textarea" | "button" if open => {
                 if let Some(form) = forms.last_mut().filter(|form| form.names.len() < FIELDS_MAX) {
                     add_field(form, &tag);
                 }
@@ -56,6 +76,50 @@ pub fn forms(html: &str) -> Vec<Form> {
         }
     }
     forms
+}
+
+/// A `<select>` under way.
+struct Choice {
+    name: String,
+    first: Option<String>,
+    selected: Option<String>,
+}
+
+impl Choice {
+    fn new(tag: &Tag) -> Option<Self> {
+        let name = tag.value("name").filter(|name| !name.is_empty())?;
+        Some(Self { name, first: None, selected: None })
+    }
+
+    fn add(&mut self, tag: &Tag, after: &str) {
+        let text = || unescape(after[..after.find('<').unwrap_or(after.len())].trim());
+        let value = tag.value("value").unwrap_or_else(text);
+        if tag.value("selected").is_some() {
+            self.selected.get_or_insert_with(|| value.clone());
+        }
+        self.first.get_or_insert(value);
+    }
+
+    fn value(self) -> Option<(String, String)> {
+        Some((self.name, self.selected.or(self.first)?))
+    }
+}
+
+/// The addresses that a page's links lead to, in order.
+pub fn links(html: &str) -> Vec<String> {
+    let mut links = Vec::new();
+    let mut rest = html;
+    while let Some(at) = rest.find('<') {
+        let (tag, after) = Tag::parse(&rest[at + 1..]);
+        rest = after;
+        if links.len() == LINKS_MAX {
+            break;
+        }
+        if tag.name == "a" {
+            links.extend(tag.value("href"));
+        }
+    }
+    links
 }
 
 fn add_field(form: &mut Form, tag: &Tag) {
@@ -184,10 +248,21 @@ mod tests {
         assert_eq!(sent, [("csrf", "x\"<y"), ("address", "a@b"), ("password", "p")]);
     }
 
+    #[test]
+    fn a_choice_is_sent_as_a_browser_would() {
+        let html = r#"<form><select name=a><option value=1>one<option value="2" selected>two</select>
+            <select name=b><option>first &amp; only</option></select><select name=c></select></form>"#;
+        let sent = forms(html)[0].filled(&[]);
+        let sent: Vec<_> = sent.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(sent, [("a", "2"), ("b", "first & only")]);
+        assert_eq!(links("<a href='/x?a=1&amp;b=2'>x</a><a name=y>"), ["/x?a=1&b=2"]);
+    }
+
     proptest! {
         #[test]
-        fn no_page_makes_it_panic(html in "([<>='\"/ &#;!-]|form|input|name|é|x){0,60}") {
+        fn no_page_makes_it_panic(html in "([<>='\"/ &#;!-]|form|input|select|option|name|é|x){0,60}") {
             forms(&html);
+            links(&html);
         }
     }
 }

@@ -2,51 +2,25 @@
 
 use std::time::Duration;
 
-use aggregator::event::{ProbeOutcome, Time};
+use aggregator::event::Time;
 use tokio::time::Instant;
 
-use super::message::{Letter, SUBJECT_PREFIX, header};
-use super::within;
+use super::letter::{Letter, PROBE_HEADER, SUBJECT_PREFIX, header};
+use super::sweep::{self, Candidate, LEFTOVER_AGE_MS};
+use super::{Arrival, INBOX, POLL, missing, within};
 use crate::conversation::imap::{Command, Folder, Imap};
 use crate::conversation::{Class, Fault};
+use crate::kind::{Awaited, Finding};
 
-/// How often the mailbox is looked at when the server does not speak up.
-const POLL: Duration = Duration::from_millis(200);
+/// How long the server is left to speak up in one IDLE.
+const IDLE: Duration = Duration::from_secs(1);
 /// How often the spam folder is looked at.
 const SPAM_POLL: Duration = Duration::from_secs(2);
-/// What an earlier run left behind is removed after this time; before, the run may still be under way.
-const LEFTOVER_AGE_MS: u64 = 3_600_000;
 /// Leftovers that one run removes from a folder; the next ones remove more.
 const LEFTOVERS_MAX: usize = 500;
-
-const INBOX: &str = "INBOX";
-
-/// Where a message was found, and when.
-pub(super) struct Arrival {
-    /// The folder.
-    pub folder: String,
-    /// Its UIDs there; more than one: it came more than once.
-    pub uids: Vec<u32>,
-    /// How long it took from when it was sent.
-    pub after: Duration,
-}
-
-impl Arrival {
-    /// Whether it was put into the spam folder.
-    pub fn is_spam(&self) -> bool {
-        self.folder != INBOX
-    }
-
-    /// What that says of the mail system.
-    pub fn outcome(&self, objective: Duration) -> ProbeOutcome {
-        match self {
-            Self { uids, .. } if uids.len() > 1 => ProbeOutcome::Duplicate,
-            arrival if arrival.is_spam() => ProbeOutcome::Spam,
-            Self { after, .. } if *after > objective => ProbeOutcome::Late,
-            _ => ProbeOutcome::Ok,
-        }
-    }
-}
+/// Messages without a probe header that are looked into, and how far.
+const UNPROVEN_MAX: usize = 20;
+const PROOF_OCTETS: usize = 32 * 1024;
 
 /// Waits until a message with this subject is in INBOX or the spam folder. Each single answer of the server must come
 /// within `timeout`.
@@ -74,15 +48,13 @@ pub(super) async fn await_message(
             }
         }
         if !uids.is_empty() {
-            return Ok(Arrival { folder, uids, after: begun.elapsed() });
+            return Ok(Arrival { folder, copies: uids.len(), uids, after: begun.elapsed(), ..Arrival::default() });
         }
         if begun.elapsed() >= limit {
-            return Err(Fault::new(
-                Class::Missing,
-                format!("it did not come within {} s, neither to INBOX nor to the spam folder", limit.as_secs()),
-            ));
+            return Err(missing(limit, "neither to INBOX nor to the spam folder"));
         }
-        within(timeout + POLL, imap.wait(POLL)).await?;
+        let pause = if imap.can("IDLE") { IDLE } else { POLL };
+        within(timeout + pause, imap.wait(pause)).await?;
     }
 }
 
@@ -148,43 +120,63 @@ pub(super) async fn fetch(imap: &mut Imap, arrival: &Arrival) -> Result<Vec<u8>,
     }
 }
 
-/// Removes every probe message and folder of this run, and those that earlier runs left behind.
-pub(super) async fn clean(imap: &mut Imap, run_id: &str, now: Time) -> Result<(), Fault> {
+/// Removes the probe messages that are due and the probe folders, and says which of them came late.
+pub(super) async fn clean(
+    imap: &mut Imap,
+    run_id: &str,
+    awaited: &[Awaited],
+    now: Time,
+) -> Result<Vec<Finding>, Fault> {
     let folders = imap.folders().await?;
-    let ours = |folder: &&Folder| {
-        folder.name.eq_ignore_ascii_case(INBOX)
-            || is(folder, "\\sent", SENT_NAMES)
-            || is(folder, "\\junk", SPAM_NAMES)
-            || is(folder, "\\trash", TRASH_NAMES)
-    };
-    for folder in folders.iter().filter(ours) {
-        clean_folder(imap, &folder.name, run_id, now).await?;
+    let mut findings = Vec::new();
+    for folder in &folders {
+        let arrives = folder.name.eq_ignore_ascii_case(INBOX) || is(folder, "\\junk", SPAM_NAMES);
+        if arrives || is(folder, "\\sent", SENT_NAMES) || is(folder, "\\trash", TRASH_NAMES) {
+            let arrived_in = arrives.then(|| folder.name.clone());
+            findings.extend(clean_folder(imap, &folder.name, arrived_in, run_id, awaited, now).await?);
+        }
     }
     imap.select(INBOX).await?;
     for folder in folders.iter().filter(|folder| is_leftover_folder(&folder.name, run_id, now)) {
         imap.run(Command::new("DELETE").string(&folder.name)).await?;
     }
-    Ok(())
+    Ok(findings)
 }
 
-async fn clean_folder(imap: &mut Imap, folder: &str, run_id: &str, now: Time) -> Result<(), Fault> {
+async fn clean_folder(
+    imap: &mut Imap,
+    folder: &str,
+    arrived_in: Option<String>,
+    run_id: &str,
+    awaited: &[Awaited],
+    now: Time,
+) -> Result<Vec<Finding>, Fault> {
     imap.select(folder).await?;
     let mut uids = imap.search("SUBJECT", SUBJECT_PREFIX).await?;
     // This run's messages are the newest: they have the highest UIDs.
     uids.sort_unstable_by(|a, b| b.cmp(a));
     uids.truncate(LEFTOVERS_MAX);
     if uids.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let messages = imap.fetch(&uids, "(UID INTERNALDATE BODY.PEEK[HEADER.FIELDS (SUBJECT)])").await?;
-    let of_a_probe = messages.into_iter().filter_map(|message| {
+    let items = format!("(UID INTERNALDATE BODY.PEEK[HEADER.FIELDS (SUBJECT {PROBE_HEADER})])");
+    let messages = imap.fetch(&uids, &items).await?;
+    let candidates = messages.into_iter().filter_map(|message| {
         let subject = header(&message.part, "subject")?;
-        let old = message.received.is_some_and(|at| now.millis_since(at) > LEFTOVER_AGE_MS);
-        let rest = subject.strip_prefix(SUBJECT_PREFIX)?;
-        (old || rest.split(' ').next() == Some(run_id)).then_some(message.uid)
+        let probe = header(&message.part, PROBE_HEADER);
+        Candidate::new(message.uid, &subject, probe, message.received, arrived_in.clone())
     });
-    let uids: Vec<u32> = of_a_probe.collect();
-    if uids.is_empty() { Ok(()) } else { imap.delete(&uids).await }
+    let mut candidates: Vec<Candidate<u32>> = candidates.collect();
+    let unproven = candidates.iter_mut().filter(|one| one.is_unproven() && one.is_due(run_id, awaited, now));
+    for candidate in unproven.take(UNPROVEN_MAX) {
+        let messages = imap.fetch(&[candidate.id], &format!("(UID BODY.PEEK[]<0.{PROOF_OCTETS}>)")).await?;
+        messages.iter().for_each(|message| candidate.prove(&message.part));
+    }
+    let (due, findings) = sweep::sort(&candidates, run_id, awaited, now);
+    if !due.is_empty() {
+        imap.delete(&due).await?;
+    }
+    Ok(findings)
 }
 
 const SENT_NAMES: &[&str] = &["sent", "sent items", "sent messages"];
@@ -217,26 +209,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_left_over_when_it_is_ours_or_an_hour_old() {
+    fn a_folder_is_left_over_when_it_is_ours_or_old() {
         let begun = Time::from_seconds(1_795_000_000);
         let name = folder_name("r1", begun);
         assert_eq!(name, "Varde probe 1795000000 r1");
         assert!(is_leftover_folder(&name, "r1", begun));
-        assert!(!is_leftover_folder(&name, "r2", begun.plus_millis(3_600_000)));
-        assert!(is_leftover_folder(&name, "r2", begun.plus_millis(3_600_001)));
+        assert!(!is_leftover_folder(&name, "r2", begun.plus_millis(LEFTOVER_AGE_MS as i64)));
+        assert!(is_leftover_folder(&name, "r2", begun.plus_millis(LEFTOVER_AGE_MS as i64 + 1)));
         assert!(!is_leftover_folder("Varde probe of my own", "r1", begun));
-    }
-
-    #[test]
-    fn an_arrival_is_judged_by_its_worst_side() {
-        let outcome = |folder: &str, uids: &[u32], ms| {
-            let arrival = Arrival { folder: folder.to_owned(), uids: uids.to_vec(), after: Duration::from_millis(ms) };
-            arrival.outcome(Duration::from_secs(5))
-        };
-        assert_eq!(outcome(INBOX, &[1], 5_000), ProbeOutcome::Ok);
-        assert_eq!(outcome(INBOX, &[1], 5_001), ProbeOutcome::Late);
-        assert_eq!(outcome("Junk", &[1], 9_000), ProbeOutcome::Spam);
-        assert_eq!(outcome("Junk", &[1, 2], 9_000), ProbeOutcome::Duplicate);
     }
 
     #[test]

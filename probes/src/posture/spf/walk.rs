@@ -4,9 +4,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hickory_resolver::proto::rr::RecordType;
 
-use super::super::dns::Dns;
 use super::super::tags::versioned;
 use super::record::{Mechanism, Qualifier, Record};
+use crate::dns::Dns;
 
 /// Where the walk ends: enough to say how far over the limit a record is.
 const WALK_MAX: usize = 40;

@@ -33,6 +33,8 @@ pub struct Zone {
     pub bogus: BTreeSet<String>,
     /// Names that always end in SERVFAIL.
     pub failing: BTreeSet<String>,
+    /// Whether it answers without authority: a server that has not been given the zone.
+    pub lame: bool,
 }
 
 pub fn name(text: &str) -> Name {
@@ -116,6 +118,12 @@ impl Zone {
         self.signatures.insert((apex.to_owned(), RecordType::SOA), RData::DNSSEC(DNSSECRData::RRSIG(signature)));
     }
 
+    /// The SOA record of a zone, with this serial.
+    pub fn soa(&mut self, apex: &str, serial: u32) {
+        let soa = SOA::new(name(apex), name(apex), serial, 3_600, 600, 86_400, 300);
+        self.put(apex, RecordType::SOA, vec![RData::SOA(soa)]);
+    }
+
     /// Takes the DS records of another zone, whose key this one does not have.
     pub fn take_delegation(&mut self, other: &Self, apex: &str) {
         let key = (apex.to_owned(), RecordType::DS);
@@ -130,6 +138,7 @@ impl Zone {
         let mut answer = Message::response(query.metadata.id, OpCode::Query);
         answer.metadata.message_type = MessageType::Response;
         answer.metadata.recursion_available = true;
+        answer.metadata.authoritative = !self.lame;
         answer.add_queries(query.queries.iter().cloned());
         let question = &query.queries[0];
         let mut at = question.name.to_ascii().trim_end_matches('.').to_ascii_lowercase();
@@ -173,14 +182,37 @@ impl Drop for Server {
 
 /// Serves a zone.
 pub async fn serve(zone: Zone) -> Server {
-    let zone = Arc::new(zone);
-    let (tcp, udp) = loop {
+    loop {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         // The same port may be taken over UDP.
         if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
-            break (tcp, udp);
+            return serve_on(zone, tcp, udp);
         }
-    };
+    }
+}
+
+/// Serves zones at 127.0.0.1, 127.0.0.2 and so on, all on one port.
+pub async fn serve_each<const N: usize>(zones: [Zone; N]) -> [Server; N] {
+    'ports: loop {
+        let mut sockets: Vec<(TcpListener, UdpSocket)> = Vec::new();
+        let mut port = 0;
+        for last in 1..=N {
+            let ip = Ipv4Addr::new(127, 0, 0, u8::try_from(last).unwrap());
+            let Ok(tcp) = TcpListener::bind((ip, port)).await else { continue 'ports };
+            port = tcp.local_addr().unwrap().port();
+            let Ok(udp) = UdpSocket::bind((ip, port)).await else { continue 'ports };
+            sockets.push((tcp, udp));
+        }
+        let mut sockets = sockets.into_iter();
+        return zones.map(|zone| {
+            let (tcp, udp) = sockets.next().unwrap();
+            serve_on(zone, tcp, udp)
+        });
+    }
+}
+
+fn serve_on(zone: Zone, tcp: TcpListener, udp: UdpSocket) -> Server {
+    let zone = Arc::new(zone);
     let address = tcp.local_addr().unwrap();
     let over_udp = tokio::spawn({
         let zone = zone.clone();

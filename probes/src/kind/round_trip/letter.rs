@@ -3,7 +3,7 @@
 use aggregator::event::Time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use mail_parser::{HeaderName, HeaderValue, MessageParser, MimeHeaders};
+use mail_parser::{MessageParser, MimeHeaders};
 
 use crate::conversation::{Class, Fault};
 
@@ -11,11 +11,11 @@ use crate::conversation::{Class, Fault};
 pub(super) const SUBJECT_PREFIX: &str = "Varde probe ";
 /// The attachment: large enough to be more than one line, small enough not to matter.
 const ATTACHMENT_BYTES: usize = 8 * 1024;
-/// Received lines that are looked at.
-const HOPS_MAX: usize = 30;
+/// The header that every message of a probe carries: `RUN sent=MILLISECONDS`.
+pub(super) const PROBE_HEADER: &str = "X-Varde-Probe";
 
 /// A message of a probe.
-pub(super) struct Letter {
+pub struct Letter {
     /// `Varde probe RUN by WAY`.
     pub subject: String,
     /// The text part.
@@ -40,8 +40,23 @@ impl Letter {
         Self::new(run_id, "submission", Some(attachment))
     }
 
+    /// One that is put into a mailbox, not sent.
+    pub fn by_append(run_id: &str) -> Self {
+        Self::new(run_id, "append", None)
+    }
+
+    /// A second one, of which the server tells those who wait.
+    pub fn by_idle(run_id: &str) -> Self {
+        Self::new(run_id, "idle", None)
+    }
+
+    /// How every subject of a run begins.
+    pub fn of_run(run_id: &str) -> String {
+        format!("{SUBJECT_PREFIX}{run_id}")
+    }
+
     fn new(run_id: &str, way: &str, attachment: Option<Vec<u8>>) -> Self {
-        let token = blake3::hash(format!("{run_id} {way}").as_bytes()).to_hex()[..20].to_owned();
+        let token = token(run_id, way);
         Self {
             subject: format!("{SUBJECT_PREFIX}{run_id} {way}"),
             text: format!("This message tests the mail system and removes itself.\n\nIts mark is {token}.\n"),
@@ -52,18 +67,19 @@ impl Letter {
     }
 
     /// The whole message, with CRLF at the end of each line.
-    pub fn octets(&self, address: &str, now: Time) -> Vec<u8> {
-        let domain = address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    pub fn octets(&self, from: &str, to: &str, now: Time) -> Vec<u8> {
+        let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let boundary = format!("=_varde_{}", self.token);
         let mut out = format!(
-            "From: <{address}>\nTo: <{address}>\nSubject: {}\nDate: {}\nMessage-ID: <varde-probe.{}@{domain}>\n\
-             X-Varde-Probe: {}\nAuto-Submitted: auto-generated\nMIME-Version: 1.0\n\
+            "From: <{from}>\nTo: <{to}>\nSubject: {}\nDate: {}\nMessage-ID: <varde-probe.{}@{domain}>\n\
+             {PROBE_HEADER}: {} sent={}\nAuto-Submitted: auto-generated\nMIME-Version: 1.0\n\
              Content-Type: multipart/mixed; boundary=\"{boundary}\"\n\n--{boundary}\n\
              Content-Type: text/plain; charset=us-ascii\n\n{}\n",
             self.subject,
             now.to_utc().to_rfc2822(),
             self.token,
             self.run_id,
+            now.0.div_euclid(1_000),
             self.text,
         );
         if let Some(attachment) = &self.attachment {
@@ -110,6 +126,34 @@ impl Letter {
     }
 }
 
+/// What only a message of this run and way contains.
+fn token(run_id: &str, way: &str) -> String {
+    blake3::hash(format!("{run_id} {way}").as_bytes()).to_hex()[..20].to_owned()
+}
+
+/// The run and the way that a subject names, when it is one of a probe.
+pub(super) fn run_of(subject: &str) -> Option<(&str, &str)> {
+    let (run_id, way) = subject.trim().strip_prefix(SUBJECT_PREFIX)?.split_once(' ')?;
+    let word =
+        |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    (word(run_id) && word(way)).then_some((run_id, way))
+}
+
+/// When a message of this run was sent, by its probe header. The outer value: whether the header is that of the run.
+pub(super) fn sent(probe_header: &str, run_id: &str) -> Option<Option<Time>> {
+    let mut words = probe_header.split_ascii_whitespace();
+    (words.next() == Some(run_id)).then(|| {
+        let millis: Option<i64> = words.find_map(|word| word.strip_prefix("sent=")).and_then(|text| text.parse().ok());
+        millis.and_then(|millis| millis.checked_mul(1_000)).map(Time)
+    })
+}
+
+/// Whether a message that has no probe header, because a webmail made it, contains the mark of its run.
+pub(super) fn is_marked(octets: &[u8], run_id: &str, way: &str) -> bool {
+    let message = MessageParser::default().parse(octets);
+    message.and_then(|message| message.body_text(0).map(|text| text.contains(&token(run_id, way)))).unwrap_or(false)
+}
+
 /// Of a text without its line ends, which every transport may rewrite.
 fn digest(text: &str) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
@@ -134,28 +178,6 @@ pub(super) fn header(message: &[u8], name: &str) -> Option<String> {
     Some(value)
 }
 
-/// How long each hop took, by the Received lines, oldest first; a clock that runs behind is named.
-pub(super) fn hops(octets: &[u8]) -> String {
-    let Some(message) = MessageParser::default().parse(octets) else { return String::new() };
-    let received = message.headers().iter().filter(|header| header.name == HeaderName::Received);
-    let mut times: Vec<i64> = received
-        .filter_map(|header| match &header.value {
-            HeaderValue::Received(received) => received.date().map(|date| date.to_timestamp()),
-            _ => None,
-        })
-        .take(HOPS_MAX)
-        .collect();
-    times.reverse();
-    let steps = times.windows(2).map(|pair| match pair[1] - pair[0] {
-        seconds if seconds < 0 => format!("{seconds} s (a clock is wrong)"),
-        seconds => format!("{seconds} s"),
-    });
-    match times.len() {
-        0 | 1 => String::new(),
-        count => format!("{count} hops: {}", steps.collect::<Vec<_>>().join(", ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +185,7 @@ mod tests {
     #[test]
     fn a_letter_equals_itself_and_nothing_else() {
         let letter = Letter::by_submission("run-1");
-        let octets = letter.octets("audit@varde.test", Time::from_seconds(1_795_000_000));
+        let octets = letter.octets("audit@varde.test", "audit@varde.test", Time::from_seconds(1_795_000_000));
         assert_eq!(letter.compare(&octets), Ok(()));
         assert!(letter.is_subject_of(&octets));
         let of = |needle: &[u8]| octets.windows(needle.len()).position(|window| window == needle).unwrap();
@@ -175,16 +197,24 @@ mod tests {
         let at = of(b"probe.bin") + 100;
         attachment[at] = if octets[at] == b'A' { b'B' } else { b'A' };
         assert_eq!(class(&attachment), Err("probe.bin is not what was sent: 8192 octets came back".to_owned()));
-        let other = Letter::by_submission("run-2").octets("audit@varde.test", Time::from_seconds(0));
+        let other =
+            Letter::by_submission("run-2").octets("audit@varde.test", "audit@varde.test", Time::from_seconds(0));
         assert!(!letter.is_subject_of(&other));
     }
 
     #[test]
-    fn the_hops_are_told_oldest_first_and_a_wrong_clock_is_named() {
-        let received = |second: u32| format!("Received: from a by b; Sun, 22 Nov 2026 10:00:{second:02} +0000\r\n");
-        let message = format!("{}{}{}Subject: x\r\n\r\ntext", received(3), received(5), received(1));
-        assert_eq!(hops(message.as_bytes()), "3 hops: 4 s, -2 s (a clock is wrong)");
-        assert_eq!(hops(b"Subject: x\r\n\r\n"), "");
+    fn a_message_is_known_by_its_subject_its_header_and_its_mark() {
+        let letter = Letter::by_webmail("run-1");
+        let octets = letter.octets("a@x.test", "b@y.test", Time::from_seconds(1_795_000_000));
+        assert_eq!(run_of(&letter.subject), Some(("run-1", "webmail")));
+        for other in ["Varde probe", "Varde probe of mine", "Re: Varde probe run-1 webmail", "Varde probe a b c"] {
+            assert!(run_of(other).is_none_or(|run| run == ("of", "mine")), "{other}");
+        }
+        let probe = header(&octets, PROBE_HEADER).unwrap();
+        assert_eq!(sent(&probe, "run-1"), Some(Some(Time::from_seconds(1_795_000_000))));
+        assert_eq!((sent(&probe, "run-2"), sent("run-1", "run-1")), (None, Some(None)));
+        assert!(is_marked(&octets, "run-1", "webmail"));
+        assert!(!is_marked(&octets, "run-1", "submission") && !is_marked(b"Subject: x\r\n\r\ny", "run-1", "webmail"));
     }
 
     #[test]

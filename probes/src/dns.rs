@@ -1,41 +1,40 @@
-//! Look-ups as an audit needs them: with the resolver's word on DNSSEC, the aliases on the way, and the difference
-//! between a name that does not exist, one without such a record, and a look-up that failed.
+//! Look-ups as audits and checks need them: with the resolver's word on DNSSEC, the aliases on the way, and the
+//! difference between a name that does not exist, one without such a record, and a look-up that failed.
 //!
-//! Answers are kept for the audit, so that all families see the same; their number is limited.
+//! Answers are kept for the run, so that all its parts see the same; their number is limited.
+
+pub(crate) mod blocklist;
+pub(crate) mod chain;
+pub(crate) mod wire;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::config::ProtocolConfig;
-use hickory_resolver::proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
-/// Look-ups of one audit; what comes after is answered with a failure.
+use self::wire::{Flags, question};
+use crate::conversation::{Class, Fault};
+
+/// Look-ups of one run; what comes after is answered with a failure.
 const LOOKUPS_MAX: u32 = 1_000;
 /// Look-ups at the same time.
 const PARALLEL_MAX: usize = 16;
 /// Aliases that are followed; resolvers give up at about as many.
 const ALIASES_MAX: usize = 8;
-/// The largest answer over UDP that is read; what is offered is less, so that nothing is fragmented.
-const UDP_MAX: usize = 4_096;
-const UDP_OFFERED: u16 = 1_232;
-/// Answers to other questions on a socket, before it is given up.
-const STRAYS_MAX: usize = 32;
-/// How often a server that does not answer is asked.
-const ATTEMPTS: usize = 2;
 /// Name servers of the system that are asked.
 const SERVERS_MAX: usize = 3;
+/// How often a server that does not answer is asked.
+const ATTEMPTS: usize = 2;
 
 /// What a look-up came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Status {
+pub(crate) enum Status {
     /// There are records.
     Found,
     /// The name exists, without such a record.
@@ -57,6 +56,16 @@ impl Status {
         }
     }
 
+    /// As a class of failure.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Found => Class::Content,
+            Self::Empty => Class::NoRecords,
+            Self::NoName => Class::NxDomain,
+            Self::Broken(_) => Class::DnsFailed,
+        }
+    }
+
     /// Whether it is known that nothing is there: a void look-up of RFC 7208 section 4.6.4.
     pub fn is_void(&self) -> bool {
         matches!(self, Self::Empty | Self::NoName)
@@ -65,9 +74,11 @@ impl Status {
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// What it came to.
     pub status: Status,
+    /// That as a class of failure, when there are no records.
+    pub class: Class,
     /// Whether the resolver has validated it (the AD bit).
     pub secure: bool,
     /// The records of the type that was asked for.
@@ -79,18 +90,31 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    fn broken(why: impl Into<String>) -> Self {
-        let status = Status::Broken(why.into());
-        Self { status, secure: false, records: Vec::new(), signatures: Vec::new(), aliases: Vec::new() }
+    fn broken(fault: Fault) -> Self {
+        let class = fault.class;
+        let status = Status::Broken(fault.detail);
+        Self { status, class, secure: false, records: Vec::new(), signatures: Vec::new(), aliases: Vec::new() }
+    }
+
+    /// The records, or why there are none.
+    ///
+    /// # Errors
+    /// [`Class::NoRecords`], [`Class::NxDomain`], or what made the look-up fail.
+    pub fn found(&self) -> Result<&[Record], Fault> {
+        match &self.status {
+            Status::Found => Ok(&self.records),
+            other => Err(Fault::new(self.class, other.describe())),
+        }
     }
 }
 
 type Key = (String, RecordType, bool);
 
-/// The resolver of an audit.
-pub(super) struct Dns {
+/// The resolver of a run.
+pub(crate) struct Dns {
     servers: Vec<SocketAddr>,
-    timeout: Duration,
+    /// How long one question to one server may take.
+    attempt: Duration,
     left: AtomicU32,
     slots: Semaphore,
     known: Mutex<HashMap<Key, Arc<Answer>>>,
@@ -105,11 +129,18 @@ impl Dns {
         };
         Ok(Self {
             servers,
-            timeout,
+            attempt: timeout / 2,
             left: AtomicU32::new(LOOKUPS_MAX),
             slots: Semaphore::new(PARALLEL_MAX),
             known: Mutex::default(),
         })
+    }
+
+    /// The same for a run in which one look-up, with all that it tries, is to end well within `limit`.
+    pub fn within(server: Option<SocketAddr>, limit: Duration) -> Result<Self, String> {
+        let dns = Self::new(server, limit)?;
+        let tries = u32::try_from(ATTEMPTS * dns.servers.len()).unwrap_or(1).max(1);
+        Ok(Self { attempt: limit.mul_f32(0.9) / tries, ..dns })
     }
 
     /// The servers, for evidence.
@@ -170,7 +201,9 @@ impl Dns {
     }
 
     async fn resolve(&self, name: &str, kind: RecordType, unchecked: bool) -> Answer {
-        let Some(mut current) = wire_name(name) else { return Answer::broken("this is no domain name") };
+        let Some(mut current) = wire_name(name) else {
+            return Answer::broken(Fault::new(Class::Config, "this is no domain name"));
+        };
         let mut aliases: Vec<String> = Vec::new();
         let mut secure = true;
         for _ in 0..=ALIASES_MAX {
@@ -183,7 +216,7 @@ impl Dns {
             while let Some(next) = alias_of(&message, &current).filter(|_| kind != RecordType::CNAME) {
                 let next_text = text(next);
                 if aliases.contains(&next_text) || next_text == name || aliases.len() >= ALIASES_MAX {
-                    return Answer { aliases, ..Answer::broken("its aliases go in circles or on without end") };
+                    return Answer { aliases, ..Answer::broken(circular()) };
                 }
                 current = next.clone();
                 aliases.push(next_text);
@@ -193,85 +226,43 @@ impl Dns {
                 mine.filter(|record| record.record_type() == wanted).cloned().collect::<Vec<_>>()
             };
             let records = of(kind);
-            let status = match message.metadata.response_code {
-                _ if !records.is_empty() => Status::Found,
-                ResponseCode::NXDomain => Status::NoName,
+            let (status, class) = match message.metadata.response_code {
+                _ if !records.is_empty() => (Status::Found, Class::Content),
+                ResponseCode::NXDomain => (Status::NoName, Class::NxDomain),
                 // The server knows only the alias; the name behind it is another question.
                 _ if aliases.len() > before => continue,
-                _ => Status::Empty,
+                _ => (Status::Empty, Class::NoRecords),
             };
-            return Answer { status, secure, records, signatures: of(RecordType::RRSIG), aliases };
+            return Answer { status, class, secure, records, signatures: of(RecordType::RRSIG), aliases };
         }
-        Answer { aliases, ..Answer::broken("its aliases go on without end") }
+        Answer { aliases, ..Answer::broken(circular()) }
     }
 
-    async fn exchange(&self, name: &Name, kind: RecordType, unchecked: bool) -> Result<Message, String> {
+    async fn exchange(&self, name: &Name, kind: RecordType, unchecked: bool) -> Result<Message, Fault> {
         let spent = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let failed = |why: String| Fault::new(Class::DnsFailed, why);
         if spent.is_err() {
-            return Err(format!("the audit's {LOOKUPS_MAX} look-ups are used up"));
+            return Err(failed(format!("the {LOOKUPS_MAX} look-ups of one run are used up")));
         }
-        let _slot = self.slots.acquire().await.map_err(|error| error.to_string())?;
-        let mut query = Message::query();
-        query.metadata.recursion_desired = true;
-        query.metadata.authentic_data = true;
-        query.metadata.checking_disabled = unchecked;
-        query.add_query(Query::query(name.clone(), kind));
-        let mut edns = Edns::new();
-        edns.set_max_payload(UDP_OFFERED).set_dnssec_ok(true);
-        query.set_edns(edns);
-        let octets = query.to_vec().map_err(|error| error.to_string())?;
-        let mut last = "no name server is configured".to_owned();
+        let _slot = self.slots.acquire().await.map_err(|error| failed(error.to_string()))?;
+        let query = question(name, kind, Flags { recursion: true, unchecked });
+        let mut last = failed("no name server is configured".to_owned());
         for attempt in 0..ATTEMPTS * self.servers.len() {
             let server = self.servers[attempt % self.servers.len()];
-            match timeout(self.timeout / 2, ask_server(server, &query, &octets)).await {
-                Ok(Ok(answer)) => match answer.metadata.response_code {
+            match wire::ask(server, &query, self.attempt).await {
+                Ok(answer) => match answer.metadata.response_code {
                     ResponseCode::NoError | ResponseCode::NXDomain => return Ok(answer),
-                    code => last = format!("{server} answered with an error: {code}"),
+                    code => last = failed(format!("{server} answered with an error: {code}")),
                 },
-                Ok(Err(why)) => last = format!("{server}: {why}"),
-                Err(_) => last = format!("{server} did not answer in time"),
+                Err(fault) => last = Fault { detail: format!("{server}: {}", fault.detail), ..fault },
             }
         }
         Err(last)
     }
 }
 
-async fn ask_server(server: SocketAddr, query: &Message, octets: &[u8]) -> Result<Message, String> {
-    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let failed = |error: std::io::Error| error.to_string();
-    let socket = UdpSocket::bind((any, 0)).await.map_err(failed)?;
-    socket.connect(server).await.map_err(failed)?;
-    socket.send(octets).await.map_err(failed)?;
-    let mut buffer = vec![0; UDP_MAX];
-    for _ in 0..STRAYS_MAX {
-        let length = socket.recv(&mut buffer).await.map_err(failed)?;
-        let Ok(answer) = Message::from_vec(&buffer[..length]) else { continue };
-        if !answers(&answer, query) {
-            continue;
-        }
-        return if answer.metadata.truncation { ask_server_over_tcp(server, query, octets).await } else { Ok(answer) };
-    }
-    Err("it answers other questions than the one asked".to_owned())
-}
-
-async fn ask_server_over_tcp(server: SocketAddr, query: &Message, octets: &[u8]) -> Result<Message, String> {
-    let failed = |error: std::io::Error| error.to_string();
-    let mut socket = TcpStream::connect(server).await.map_err(failed)?;
-    let length = u16::try_from(octets.len()).map_err(|error| error.to_string())?;
-    socket.write_all(&[&length.to_be_bytes()[..], octets].concat()).await.map_err(failed)?;
-    let mut buffer = vec![0; usize::from(socket.read_u16().await.map_err(failed)?)];
-    socket.read_exact(&mut buffer).await.map_err(failed)?;
-    let answer = Message::from_vec(&buffer).map_err(|error| format!("its answer cannot be read: {error}"))?;
-    if answers(&answer, query) { Ok(answer) } else { Err("it answers another question than the one asked".to_owned()) }
-}
-
-fn answers(answer: &Message, query: &Message) -> bool {
-    answer.metadata.id == query.metadata.id
-        && answer.metadata.message_type == MessageType::Response
-        && answer.queries.len() == 1
-        && answer.queries.iter().zip(&query.queries).all(|(this, that)| {
-            this.query_type == that.query_type && this.name.to_lowercase() == that.name.to_lowercase()
-        })
+fn circular() -> Fault {
+    Fault::new(Class::Protocol, "its aliases go in circles or on without end")
 }
 
 fn alias_of<'a>(message: &'a Message, name: &Name) -> Option<&'a Name> {
@@ -291,14 +282,15 @@ fn system() -> Result<Vec<SocketAddr>, String> {
     if servers.is_empty() { Err("it names no server".to_owned()) } else { Ok(servers) }
 }
 
-fn wire_name(name: &str) -> Option<Name> {
+/// A name as the wire has it; `None`: it is none.
+pub(crate) fn wire_name(name: &str) -> Option<Name> {
     let mut name = Name::from_ascii(name.trim_end_matches('.')).ok()?;
     name.set_fqdn(true);
     Some(name)
 }
 
 /// A domain name as a person writes it, in the form of the DNS: lower case, no dot at the end, RFC 5890 labels.
-pub(super) fn canonical(name: &str) -> Option<String> {
+pub(crate) fn canonical(name: &str) -> Option<String> {
     let name = name.trim().trim_end_matches('.');
     if name.is_empty() || name.parse::<IpAddr>().is_ok() || name.contains(|c: char| c.is_whitespace() || c == '/') {
         return None;
@@ -307,17 +299,17 @@ pub(super) fn canonical(name: &str) -> Option<String> {
 }
 
 /// A name as text: lower case, without the dot at the end.
-pub(super) fn text(name: &Name) -> String {
+pub(crate) fn text(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// The name of an address in the reverse zone.
-pub(super) fn reverse(ip: IpAddr) -> String {
+pub(crate) fn reverse(ip: IpAddr) -> String {
     text(&Name::from(ip))
 }
 
 /// Whether the whole Internet can reach an address.
-pub(super) fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let [a, b, c, _] = ip.octets();
