@@ -88,9 +88,9 @@ pub enum Command {
     /// Verdicts and availability of a recorded timeline
     #[command(after_help = VERDICT_HELP)]
     Verdict(Verdict),
-    /// Read a mail log: one JSON object an event
+    /// Read a mail log: one JSON object an event, or a page of figures
     #[command(
-        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
+        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse --summary --dialect postfix /var/log/mail.log\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
     )]
     Parse(Parse),
     /// The engine of `varde clickhouse`
@@ -399,6 +399,9 @@ pub struct Parse {
     /// Print the lines that are not recognised too
     #[arg(long)]
     pub all: bool,
+    /// Print a page of figures instead of the events
+    #[arg(long, conflicts_with = "all")]
+    pub summary: bool,
     /// When the log was last written: it gives the year to times without one (RFC 3339) [default: the file's time]
     #[arg(long, value_name = "TIME")]
     pub year_of: Option<DateTime<Utc>>,

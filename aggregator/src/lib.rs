@@ -8,6 +8,7 @@ pub mod classify;
 pub mod dialect;
 pub mod event;
 pub mod parse;
+mod quick;
 
 pub mod emit;
 pub mod mask;

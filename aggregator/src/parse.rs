@@ -1,12 +1,16 @@
-//! `varde parse`: a log in, one JSON object a line out.
+//! `varde parse`: a log in, one JSON object a line out, or the figures of the whole.
 
 use std::io::{self, BufRead, Write};
 
 use crate::dialect::{Reader, Reading};
 use crate::event::{RawLine, Time};
+use crate::summary;
 
 /// Octets of a line that are kept; what follows up to its end is dropped, and the line counted as cut.
 const KEPT_BYTES: usize = 1 << 20;
+
+/// Octets of output that are written at once.
+const OUT_BYTES: usize = 64 << 10;
 
 /// What was read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub struct Summary {
 /// # Errors
 /// Reading or writing failed.
 pub fn parse(input: impl BufRead, reader: &mut Reader, all: bool, mut out: impl Write) -> io::Result<Summary> {
-    let mut lines = Lines { input, line: Vec::new(), offset: 0 };
+    let mut lines = Lines::new(input);
     let mut text = Vec::new();
     let mut summary = Summary::default();
     let mut events = Vec::new();
@@ -55,13 +59,14 @@ pub fn parse(input: impl BufRead, reader: &mut Reader, all: bool, mut out: impl 
             }
         }
         summary.events += events.len() as u64;
-        for event in events.drain(..) {
+        for event in &events {
             last = event.ts();
             event.write_json(&mut text);
             text.push(b'\n');
         }
+        events.clear();
         // Whoever follows a growing log gets what there is before we wait for more.
-        if line.may_wait && !text.is_empty() {
+        if !text.is_empty() && (line.may_wait || text.len() >= OUT_BYTES) {
             out.write_all(&text)?;
             out.flush()?;
             text.clear();
@@ -73,6 +78,25 @@ pub fn parse(input: impl BufRead, reader: &mut Reader, all: bool, mut out: impl 
     fault.map_or(Ok(summary), Err)
 }
 
+/// Reads `input` to its end and counts what it says.
+///
+/// # Errors
+/// Reading failed.
+pub fn figures(input: impl BufRead, reader: &mut Reader) -> io::Result<summary::Figures> {
+    let mut lines = Lines::new(input);
+    let mut summary = summary::Summary::default();
+    let mut events = Vec::new();
+    while let Some(line) = lines.next()? {
+        let recognised = reader.line(line.bytes, &mut events) == Reading::Recognised;
+        summary.line(trimmed(line.bytes), recognised);
+        for event in &events {
+            summary.event(event);
+        }
+        events.clear();
+    }
+    Ok(summary.figures())
+}
+
 fn trimmed(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
@@ -81,8 +105,11 @@ fn trimmed(line: &[u8]) -> &[u8] {
 /// Lines of bounded length, with their offsets.
 struct Lines<R> {
     input: R,
+    /// A line that does not lie in the input's buffer as a whole.
     line: Vec<u8>,
     offset: u64,
+    /// Octets of the input's buffer that were given and are not wanted any more.
+    given: usize,
 }
 
 struct Line<'a> {
@@ -94,16 +121,31 @@ struct Line<'a> {
 }
 
 impl<R: BufRead> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input, line: Vec::new(), offset: 0, given: 0 }
+    }
+
     fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.input.consume(std::mem::take(&mut self.given));
+        // Most lines lie in the buffer as a whole, and are given as they lie there.
+        let chunk = fill(&mut self.input)?;
+        if let Some(end) = memchr::memchr(b'\n', chunk).filter(|end| *end < KEPT_BYTES) {
+            let (taken, offset) = (end + 1, self.offset);
+            let may_wait = taken == chunk.len();
+            self.given = taken;
+            self.offset += taken as u64;
+            let bytes = self.input.fill_buf()?.get(..taken).unwrap_or_default();
+            return Ok(Some(Line { bytes, offset, cut: false, may_wait }));
+        }
+        self.pieced_together()
+    }
+
+    fn pieced_together(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let offset = self.offset;
         let mut cut = false;
         loop {
-            let chunk = match self.input.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
+            let chunk = fill(&mut self.input)?;
             let end = memchr::memchr(b'\n', chunk);
             let taken = end.map_or(chunk.len(), |end| end + 1);
             let may_wait = taken == chunk.len();
@@ -117,6 +159,17 @@ impl<R: BufRead> Lines<R> {
                 let ended = taken == 0 && self.offset == offset;
                 return Ok((!ended).then_some(Line { bytes: &self.line, offset, cut, may_wait }));
             }
+        }
+    }
+}
+
+fn fill(input: &mut impl BufRead) -> io::Result<&[u8]> {
+    loop {
+        match input.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            // What is in the buffer now is given without another look at the input.
+            Ok(_) => return input.fill_buf(),
         }
     }
 }

@@ -18,6 +18,7 @@ macro_rules! reports {
 reports! {
     "uptime",
     "deliverability",
+    "deliverability-by-hour",
     "failures",
     "deliverability-by-provider",
     "deliverability-by-mx",

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::event::{AuthEvent, Delivery, DeliveryOutcome, Event, Reception, ReceptionVerdict, Time};
+pub use page::grouped;
 use tally::{Delays, Tally};
 
 /// Unrecognised lines that are shown.
@@ -48,6 +49,7 @@ pub struct Summary {
     expired: u64,
     deferred_by_class: Tally<u64>,
     bounced_by_class: Tally<u64>,
+    replies: Tally<u64>,
     domains: Tally<Outcomes>,
     rejects: Tally<u64>,
     logins: [u64; 2],
@@ -113,6 +115,8 @@ pub struct Figures {
     pub deferred_by_class: Vec<Count>,
     /// Why deliveries failed.
     pub bounced_by_class: Vec<Count>,
+    /// What was said of attempts that did not deliver, without the variable parts.
+    pub replies: Vec<Count>,
     /// To whom most went.
     pub domains: Vec<Domain>,
     /// From whom most came.
@@ -171,7 +175,7 @@ impl Summary {
                     (user, "") => self.key.push_str(user),
                     (user, domain) => self.key.extend([user, "@", domain]),
                 }
-                *self.senders.of(&self.key) += 1;
+                self.senders.count(&self.key, one);
                 return;
             }
             ReceptionVerdict::Rejected => self.refused[0] += 1,
@@ -179,7 +183,7 @@ impl Summary {
             ReceptionVerdict::Discarded => self.refused[2] += 1,
             ReceptionVerdict::Quarantined => self.refused[3] += 1,
         }
-        *self.rejects.of(reason(&row.class, &row.class_rule)) += 1;
+        self.rejects.count(reason(&row.class, &row.class_rule), one);
     }
 
     fn delivery(&mut self, row: &Delivery) {
@@ -193,15 +197,18 @@ impl Summary {
         };
         count(&mut self.outcomes);
         let domain = if row.rcpt_domain.is_empty() { "(local)" } else { &row.rcpt_domain };
-        count(self.domains.of(domain));
+        self.domains.count(domain, count);
         let class = reason(&row.class, &row.class_rule);
+        if row.outcome != DeliveryOutcome::Delivered && !row.response_template.is_empty() {
+            self.replies.count(&row.response_template, one);
+        }
         match row.outcome {
             DeliveryOutcome::Delivered => self.delays.put(row.delay_total_ms),
-            DeliveryOutcome::Deferred | DeliveryOutcome::Held => *self.deferred_by_class.of(class) += 1,
-            DeliveryOutcome::Bounced => *self.bounced_by_class.of(class) += 1,
+            DeliveryOutcome::Deferred | DeliveryOutcome::Held => self.deferred_by_class.count(class, one),
+            DeliveryOutcome::Bounced => self.bounced_by_class.count(class, one),
             DeliveryOutcome::Expired => {
                 self.expired += 1;
-                *self.bounced_by_class.of(class) += 1;
+                self.bounced_by_class.count(class, one);
             }
         }
     }
@@ -214,7 +221,7 @@ impl Summary {
         self.logins[1] += 1;
         if let Some(address) = row.client_ip {
             let network = network(address.0);
-            *self.failures_by_network.of(&network) += 1;
+            self.failures_by_network.count(&network, one);
         }
     }
 
@@ -239,6 +246,7 @@ impl Summary {
             expired: self.expired,
             deferred_by_class: counts(&self.deferred_by_class),
             bounced_by_class: counts(&self.bounced_by_class),
+            replies: counts(&self.replies),
             domains: domains.into_iter().map(|(domain, outcomes)| Domain { domain, outcomes }).collect(),
             senders: counts(&self.senders),
             delay_median_ms: self.delays.quantile(0.5),
@@ -248,6 +256,10 @@ impl Summary {
             login_failures_by_network: counts(&self.failures_by_network),
         }
     }
+}
+
+fn one(count: &mut u64) {
+    *count += 1;
 }
 
 fn counts(tally: &Tally<u64>) -> Vec<Count> {

@@ -11,7 +11,7 @@ use aggregator::ship::{Sender, Shipping, Stuck};
 use aggregator::source::BATCH_ROOM;
 use aggregator::source::import::{Done, Import, Options, Progress, State};
 use aggregator::spool::Shelf;
-use aggregator::summary::Figures;
+use aggregator::summary::{Figures, grouped};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,9 @@ use crate::cli;
 use crate::roles;
 use crate::stop;
 
+/// What is drawn while logs are read, and while ClickHouse takes what is left; both fit into 80 columns.
+const READING: &str = "Reading {wide_bar} {percent}% of {total_bytes}, {msg} lines, {eta} left";
+const SHIPPING: &str = "Shipping {wide_bar} {pos} of {len} batches, {eta} left";
 /// Between two drawings of the bar.
 const DRAW: Duration = Duration::from_millis(100);
 /// How long an intake that does not answer is waited for once everything is read, or once the spool is full.
@@ -59,7 +62,7 @@ pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
     let stop = stop::on_signal();
     let (files, figures) = read(import, args.file.clone(), &shipping, !args.json, &stop).await?;
     let shipped = match stop.is_cancelled() {
-        false => ship(&shipping, &shelf).await,
+        false => ship(&shipping, &shelf, !args.json, &stop).await,
         true if shelf.has_room_for(BATCH_ROOM) => Err(anyhow::anyhow!("stopped by a signal")),
         true => Err(anyhow::anyhow!("the spool is full (aggregate.spool_max_bytes) and the intake takes nothing")),
     };
@@ -103,7 +106,7 @@ async fn read(
 ) -> anyhow::Result<(Vec<Done>, Figures)> {
     let never = CancellationToken::new();
     let (shelf, progress) = (import.shelf(), import.progress());
-    let bar = bar(draw);
+    let bar = bar(draw, READING);
     let (total, stopped) = (bar.clone(), stop.clone());
     let reading = tokio::task::spawn_blocking(move || {
         let (mut logs, mut done) = (Vec::new(), Vec::new());
@@ -162,8 +165,33 @@ async fn wait_while_full_and_stuck(shelf: &Shelf) {
     }
 }
 
-/// Sends what is left. Waits for an intake that does not answer, but not for long.
-async fn ship(shipping: &Shipping, shelf: &std::sync::Arc<Shelf>) -> anyhow::Result<()> {
+/// Sends what is left, and draws how far it is: ClickHouse may take longer than the reading did.
+async fn ship(
+    shipping: &Shipping,
+    shelf: &std::sync::Arc<Shelf>,
+    draw: bool,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let bar = bar(draw, SHIPPING);
+    let batches = shelf.len() as u64;
+    bar.set_length(batches);
+    let drawing = async {
+        while !stop.is_cancelled() {
+            bar.set_position(batches.saturating_sub(shelf.len() as u64));
+            tokio::time::sleep(DRAW).await;
+        }
+        Err(anyhow::anyhow!("stopped by a signal"))
+    };
+    let shipped = tokio::select! {
+        shipped = ship_all(shipping, shelf) => shipped,
+        stopped = drawing => stopped,
+    };
+    bar.finish_and_clear();
+    shipped
+}
+
+/// Waits for an intake that does not answer, but not for long.
+async fn ship_all(shipping: &Shipping, shelf: &std::sync::Arc<Shelf>) -> anyhow::Result<()> {
     let sender = Sender::of_shelf(shipping, shelf.clone())?;
     let mut since = Instant::now();
     loop {
@@ -179,11 +207,9 @@ async fn ship(shipping: &Shipping, shelf: &std::sync::Arc<Shelf>) -> anyhow::Res
     }
 }
 
-fn bar(draw: bool) -> ProgressBar {
+fn bar(draw: bool, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec}, {msg} lines, {eta} left")
-    {
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     if draw && std::io::stderr().is_terminal() {
@@ -193,7 +219,7 @@ fn bar(draw: bool) -> ProgressBar {
 }
 
 fn show(bar: &ProgressBar, progress: &Progress) {
-    bar.set_message(progress.lines.load(Ordering::Relaxed).to_string());
+    bar.set_message(grouped(progress.lines.load(Ordering::Relaxed)));
     bar.set_position(progress.bytes.load(Ordering::Relaxed));
 }
 
@@ -202,7 +228,7 @@ fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
         let said = match &done.state {
             State::Read { dialect, lines, resumed } => {
                 let new = if *resumed { " new" } else { "" };
-                format!("{lines}{new} lines, read as {dialect}")
+                format!("{}{new} lines, read as {dialect}", grouped(*lines))
             }
             State::Known => "nothing new: it was read before".to_owned(),
             State::Followed => "left to varde node, which follows it".to_owned(),
@@ -213,12 +239,12 @@ fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
     }
     if report.figures.lines > 0 {
         writeln!(out, "\n{}", report.figures)?;
-        let (lines, rows) = (report.figures.lines, report.figures.events);
-        writeln!(
-            out,
-            "{lines} lines made {rows} rows in {:.1} s ({} lines/s).",
-            report.seconds, report.lines_per_second
-        )?;
+        let [lines, rows, pace] = [report.figures.lines, report.figures.events, report.lines_per_second].map(grouped);
+        writeln!(out, "{lines} lines made {rows} rows in {:.1} s ({pace} lines/s).", report.seconds)?;
+        if let Some(from) = report.figures.from.filter(|_| report.shipped) {
+            let days = Time::now().day() - from.day() + 1;
+            writeln!(out, "Ask on: varde report deliverability --since {days}d; varde trace QUEUE-ID; varde sql")?;
+        }
     }
     Ok(())
 }

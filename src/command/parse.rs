@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use aggregator::dialect::{Reader, clock::Clock, guess, not_a_log};
 use aggregator::event::Time;
-use aggregator::parse::{Summary, parse};
+use aggregator::parse::{Summary, figures, parse};
 use aggregator::source::{self, journal};
 use anyhow::Context;
 
@@ -15,8 +15,8 @@ use crate::cli::Parse;
 /// Octets of the log's beginning that tell which dialect it looks like.
 const SAMPLE_BYTES: usize = 64 * 1024;
 
-/// Prints the events of a log, and on standard error what the dialect does not know.
-#[expect(clippy::print_stderr, reason = "says what was not recognised")]
+/// Prints the events of a log, and on standard error what the dialect does not know; or a page of figures.
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "prints the page, and what was not recognised")]
 pub fn run(args: &Parse) -> anyhow::Result<ExitCode> {
     let name = args.file.display();
     let unreadable = || format!("{name} cannot be read");
@@ -32,6 +32,11 @@ pub fn run(args: &Parse) -> anyhow::Result<ExitCode> {
     let sample = input.fill_buf().with_context(unreadable)?.to_vec();
     let reference = args.year_of.map_or(written, Time::from);
     let mut reader = Reader::new(args.dialect, Clock::new(args.time_zone, reference));
+    if args.summary {
+        let figures = figures(input, &mut reader).with_context(|| format!("{name} cannot be read to its end"))?;
+        print!("{figures}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let summary = match parse(input, &mut reader, args.all, io::stdout().lock()) {
         // The reader of our output has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),

@@ -7,6 +7,8 @@ use regex::{Regex, RegexSet};
 use serde::Deserialize;
 
 use super::Class;
+use crate::dialect::text::cut;
+use crate::quick::Quick;
 
 /// The words of the classification.
 pub const CLASSES: &[&str] = &[
@@ -150,9 +152,9 @@ fn word(class: &str) -> Option<&'static str> {
 #[serde(deny_unknown_fields)]
 pub struct Providers {
     /// By the name of the mail exchanger.
-    pub mx: HashMap<String, String>,
+    pub mx: HashMap<String, String, Quick>,
     /// By the recipient's domain, where no exchanger is known.
-    pub domain: HashMap<String, String>,
+    pub domain: HashMap<String, String, Quick>,
 }
 
 /// Who runs the mail of a recipient.
@@ -161,12 +163,12 @@ pub fn provider(mx_host: &str, rcpt_domain: &str) -> Option<&'static str> {
 }
 
 /// The entry of the name itself or of the nearest name above it.
-fn below(table: &'static HashMap<String, String>, name: &str) -> Option<&'static str> {
+fn below(table: &'static HashMap<String, String, Quick>, name: &str) -> Option<&'static str> {
     let mut rest = name.trim_end_matches('.');
     loop {
         if let Some(provider) = table.get(rest) {
             return Some(provider);
         }
-        rest = rest.split_once('.')?.1;
+        rest = cut(rest, b'.')?.1;
     }
 }

@@ -30,6 +30,38 @@ fn looks_like(line: &str) -> bool {
 #[derive(Default)]
 struct Postfix {
     memory: Memory,
+    /// The daemons of the last lines, by the last octets of their names.
+    daemons: [Daemon; DAEMONS],
+}
+
+/// Places for daemons whose names have been looked into: a log has few of them.
+const DAEMONS: usize = 32;
+
+/// What a syslog tag says: `postfix/submission/smtpd`.
+#[derive(Default)]
+struct Daemon {
+    tag: String,
+    /// Where the daemon's own name begins in it; `None` when it is none of Postfix.
+    agent: Option<usize>,
+    submission: bool,
+}
+
+impl Daemon {
+    fn new(tag: &str) -> Self {
+        let (instance, agent) = tag.rsplit_once('/').unwrap_or(("", tag));
+        Self {
+            agent: known::is_agent(instance, agent).then_some(tag.len() - agent.len()),
+            submission: instance != "postfix" && (instance.contains("submission") || instance.contains("smtps")),
+            tag: tag.to_owned(),
+        }
+    }
+
+    /// The place of a tag.
+    fn place(tag: &str) -> usize {
+        let bytes = tag.as_bytes();
+        let last = bytes.iter().rev().take(4).fold(0, |sum, byte| sum * 5 + usize::from(*byte));
+        (last + bytes.len()) % DAEMONS
+    }
 }
 
 /// A line of one daemon.
@@ -58,16 +90,18 @@ impl Line<'_> {
 impl Dialect for Postfix {
     fn read(&mut self, line: &str, clock: &Clock, out: &mut Vec<Event>) -> Reading {
         let Some(head) = head::split(line, clock) else { return Reading::Unrecognised };
-        let (instance, agent) = head.program.rsplit_once('/').unwrap_or(("", &head.program));
-        if !known::is_agent(instance, agent) {
-            return Reading::Unrecognised;
+        let place = Daemon::place(&head.program);
+        let Some(daemon) = self.daemons.get_mut(place) else { return Reading::Unrecognised };
+        if daemon.tag != *head.program {
+            *daemon = Daemon::new(&head.program);
         }
+        let Some(agent) = daemon.agent.and_then(|at| head.program.get(at..)) else { return Reading::Unrecognised };
         let (id, text) = queue_id(&head.message);
         let line = Line {
             time: head.time,
             host: &head.host,
             agent,
-            submission: instance != "postfix" && (instance.contains("submission") || instance.contains("smtps")),
+            submission: daemon.submission,
             pid: head.pid.unwrap_or_default(),
             id,
             text,
@@ -99,13 +133,20 @@ impl Postfix {
 /// Takes a queue id off the front. Postfix writes hexadecimal in capitals, or a long form in base 52; a log whose ids
 /// were made anonymous has others. What they have in common: letters and digits, and a digit among them.
 fn queue_id(text: &str) -> (Option<&str>, &str) {
-    let Some(end) = text.as_bytes().iter().take(26).position(|byte| *byte == b':') else { return (None, text) };
-    let (word, rest) = text.split_at(end);
-    let Some(rest) = rest.strip_prefix(": ") else { return (None, text) };
-    let bytes = word.as_bytes();
-    let hexadecimal = bytes.len() >= 6 && bytes.iter().all(|byte| matches!(byte, b'A'..=b'F'));
-    let mixed = bytes.len() >= 4 && bytes.iter().all(u8::is_ascii_alphanumeric) && bytes.iter().any(u8::is_ascii_digit);
-    if hexadecimal || mixed { (Some(word), rest) } else { (None, text) }
+    let (mut digits, mut hexadecimal) = (false, true);
+    for (end, byte) in text.bytes().take(26).enumerate() {
+        match byte {
+            b'0'..=b'9' => digits = true,
+            b'A'..=b'F' => {}
+            b'a'..=b'z' | b'G'..=b'Z' => hexadecimal = false,
+            b':' if digits && end >= 4 || hexadecimal && end >= 6 => {
+                let (word, rest) = text.split_at(end);
+                return rest.strip_prefix(": ").map_or((None, text), |rest| (Some(word), rest));
+            }
+            _ => break,
+        }
+    }
+    (None, text)
 }
 
 /// `cleanup`: the Message-ID, and what header, body and milter checks decided.
@@ -176,7 +217,10 @@ fn queue_manager(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> 
         return true;
     }
     let (mut size, mut recipients) = (None, None);
-    for field in fields.split(',').map(str::trim_start) {
+    let mut rest = fields;
+    while !rest.is_empty() {
+        let (field, after) = cut(rest, b',').unwrap_or((rest, ""));
+        rest = after.trim_start();
         if let Some(value) = field.strip_prefix("size=") {
             size = value.parse().ok();
         } else if let Some(value) = field.strip_prefix("nrcpt=") {

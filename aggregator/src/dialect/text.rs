@@ -1,6 +1,6 @@
 //! The small texts that every mail log is made of: addresses, reply codes, hosts, durations.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use memchr::memmem::{self, FinderRev};
 
@@ -35,8 +35,11 @@ pub fn reply_codes(reply: &str) -> (Option<u16>, &str) {
 
 /// The enhanced status code that a text begins with; empty when there is none.
 pub fn enhanced_code(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit() && byte != b'.').unwrap_or(text.len());
     let code = text.get(..end).unwrap_or_default().trim_end_matches('.');
+    if code.len() < 5 {
+        return "";
+    }
     let mut parts = code.split('.');
     let shaped = matches!(parts.next(), Some("2" | "4" | "5"))
         && matches!(parts.next(), Some(subject) if (1..=3).contains(&subject.len()))
@@ -69,7 +72,8 @@ pub fn queued_as(reply: &str) -> &str {
     if let Some(before) = reply.strip_suffix(" Saved") {
         return before.rsplit_once("> ").map_or("", |(_, id)| id);
     }
-    let before = reply.split_once(" Message accepted for delivery").map_or("", |(before, _)| before);
+    static ACCEPTED: Mark = Mark::new(" Message accepted for delivery");
+    let before = ACCEPTED.split(reply).map_or("", |(before, _)| before);
     let is_id = |word: &&str| reply_codes(word) == (None, "") && !word.contains([':', '@']);
     before.rsplit(' ').next().filter(is_id).unwrap_or_default()
 }
@@ -109,6 +113,34 @@ pub fn cut_at<'a>(text: &'a str, mark: &[u8; 2]) -> Option<(&'a str, &'a str)> {
     let bytes = text.as_bytes();
     let at = memchr::memchr_iter(mark[0], bytes).find(|at| bytes.get(at + 1) == Some(&mark[1]))?;
     Some((text.get(..at)?, text.get(at + 2..)?))
+}
+
+/// A text that is looked for in many lines; the library's own search would be prepared anew for each.
+pub struct Mark {
+    text: &'static str,
+    prepared: OnceLock<(memmem::Finder<'static>, FinderRev<'static>)>,
+}
+
+impl Mark {
+    /// The mark `text`.
+    pub const fn new(text: &'static str) -> Self {
+        Self { text, prepared: OnceLock::new() }
+    }
+
+    fn prepared(&self) -> &(memmem::Finder<'static>, FinderRev<'static>) {
+        self.prepared.get_or_init(|| (memmem::Finder::new(self.text), FinderRev::new(self.text)))
+    }
+
+    /// What stands before and after the first one.
+    pub fn split<'a>(&self, line: &'a str) -> Option<(&'a str, &'a str)> {
+        let at = self.prepared().0.find(line.as_bytes())?;
+        Some((line.get(..at)?, line.get(at + self.text.len()..)?))
+    }
+
+    /// Where the last one begins.
+    pub fn last_in(&self, line: &str) -> Option<usize> {
+        self.prepared().1.rfind(line.as_bytes())
+    }
 }
 
 /// Short texts that are looked for in every line, prepared once.

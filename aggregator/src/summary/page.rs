@@ -4,8 +4,14 @@ use std::fmt::{self, Display, Write};
 
 use super::{Count, Figures};
 
-/// Width of a name in a list.
+/// Width of a domain's name.
 const NAME: usize = 34;
+/// Width of a name in one of two lists side by side, which fit into 80 columns.
+const LIST_NAME: usize = 27;
+/// Where the second of them begins.
+const SECOND: usize = 42;
+/// Width of a text.
+const TEXT: usize = 66;
 
 impl Display for Figures {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,12 +22,13 @@ impl Display for Figures {
         self.messages(out)?;
         self.domains(out)?;
         columns(out, ("Deferred because of", &self.deferred_by_class), ("Bounced because of", &self.bounced_by_class))?;
+        texts(out, "What was said then", &self.replies)?;
         columns(out, ("Not taken because of", &self.rejects), ("Most messages from", &self.senders))?;
         columns(out, ("Failed log-ins from", &self.login_failures_by_network), ("", &[]))?;
         if self.unrecognised > 0 {
             writeln!(out, "\n{} lines no dialect knows (kept in raw_lines), such as", grouped(self.unrecognised))?;
             for sample in &self.unrecognised_samples {
-                writeln!(out, "  {}", cut(sample, 100))?;
+                writeln!(out, "  {}", cut(sample, 76))?;
             }
         }
         Ok(())
@@ -84,16 +91,28 @@ fn columns(out: &mut impl Write, left: (&str, &[Count]), right: (&str, &[Count])
         return Ok(());
     }
     let head = |(title, list): (&str, &[Count])| if list.is_empty() { String::new() } else { title.to_owned() };
-    writeln!(out, "\n{}", [pad(&head(left), 52), head(right)].concat().trim_end())?;
+    writeln!(out, "\n{}", [pad(&head(left), SECOND), head(right)].concat().trim_end())?;
     for place in 0..left.1.len().max(right.1.len()) {
         let [left, right] = [left.1, right.1].map(|list| list.get(place).map(entry).unwrap_or_default());
-        writeln!(out, "{}", [pad(&left, 52), right].concat().trim_end())?;
+        writeln!(out, "{}", [pad(&left, SECOND), right].concat().trim_end())?;
+    }
+    Ok(())
+}
+
+/// Counted texts, one a line.
+fn texts(out: &mut impl Write, title: &str, list: &[Count]) -> fmt::Result {
+    if list.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{title}")?;
+    for count in list {
+        writeln!(out, "{}  {}", pad_left(&grouped(count.count), 11), cut(&count.name, TEXT))?;
     }
     Ok(())
 }
 
 fn entry(count: &Count) -> String {
-    ["  ", &pad(cut(&count.name, NAME - 2), NAME - 2), " ", &pad_left(&grouped(count.count), 11)].concat()
+    ["  ", &pad(&cut(&count.name, LIST_NAME), LIST_NAME), " ", &pad_left(&grouped(count.count), 8)].concat()
 }
 
 fn pad(text: &str, width: usize) -> String {
@@ -108,16 +127,20 @@ fn pad_left(text: &str, width: usize) -> String {
     padded
 }
 
-fn cut(text: &str, chars: usize) -> &str {
-    text.char_indices().nth(chars).map_or(text, |(at, _)| &text[..at])
+/// The text; its begin and an ellipsis when it is longer.
+fn cut(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    text.chars().take(chars.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn minute(at: crate::event::Time) -> String {
     at.to_utc().format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// `1,234,567`
-pub(super) fn grouped(number: u64) -> String {
+/// A number as people read it: `1,234,567`
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::quick::Quick;
+
 /// Names that a tally holds; at twice as many the rarer half is forgotten. What is frequent stays, and is counted
 /// exactly unless it was rare once.
 const NAMES: usize = 4_096;
@@ -9,30 +11,31 @@ const NAMES: usize = 4_096;
 /// Values by name.
 #[derive(Debug)]
 pub(super) struct Tally<V> {
-    values: HashMap<Box<str>, (u64, V)>,
+    values: HashMap<Box<str>, (u64, V), Quick>,
 }
 
 impl<V> Default for Tally<V> {
     fn default() -> Self {
-        Self { values: HashMap::new() }
+        Self { values: HashMap::default() }
     }
 }
 
 impl<V: Default + Copy> Tally<V> {
-    /// The value of a name, to be counted up.
-    pub(super) fn of(&mut self, name: &str) -> &mut V {
-        if self.values.len() >= 2 * NAMES && !self.values.contains_key(name) {
+    /// Counts something under a name.
+    pub(super) fn count(&mut self, name: &str, add: impl FnOnce(&mut V)) {
+        if let Some((uses, value)) = self.values.get_mut(name) {
+            *uses += 1;
+            return add(value);
+        }
+        if self.values.len() >= 2 * NAMES {
             let mut uses: Vec<u64> = self.values.values().map(|(uses, _)| *uses).collect();
             let (_, least, _) = uses.select_nth_unstable(NAMES);
             let least = *least;
             self.values.retain(|_, (uses, _)| *uses > least);
         }
-        if !self.values.contains_key(name) {
-            self.values.insert(name.into(), (0, V::default()));
-        }
-        let (uses, value) = self.values.entry(name.into()).or_default();
-        *uses += 1;
-        value
+        let mut value = V::default();
+        add(&mut value);
+        self.values.insert(name.into(), (1, value));
     }
 
     /// The names with the greatest values, and of equal ones the first by name.

@@ -48,7 +48,7 @@ fn a_page_says_what_came_and_went_and_why_not() {
         "  rejected                           1  50.0 %",
         "  delivered                         95  94.1 %",
         "  example.net                                95            3            0",
-        "  greylisted                                 3        user_unknown                               3",
+        "  greylisted                         3      user_unknown                       3",
         "ann@example.com",
         "relay_denied",
         "  what is this",
@@ -56,15 +56,16 @@ fn a_page_says_what_came_and_went_and_why_not() {
         assert!(page.contains(said), "{said:?} is not in\n{page}");
     }
     assert!(page.lines().count() <= 60, "one page");
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "80 columns");
 }
 
 #[test]
 fn the_frequent_names_stay_however_many_rare_ones_come() {
     let mut tally = Tally::<u64>::default();
     for number in 0..100_000 {
-        *tally.of(&number.to_string()) += 1;
+        tally.count(&number.to_string(), |count| *count += 1);
         if number % 10 == 0 {
-            *tally.of("frequent") += 1;
+            tally.count("frequent", |count| *count += 1);
         }
     }
     assert_eq!(tally.top(1, |count| *count), [("frequent".to_owned(), 10_000)]);

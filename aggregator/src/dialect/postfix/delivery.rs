@@ -17,7 +17,7 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
     if let Some((trust, rest)) = protection(line.text)
         && let Some(rest) = rest.strip_prefix("established to ").or_else(|| rest.strip_prefix("reused to "))
     {
-        let peer = rest.split_once(": ").and_then(|(relay, established)| {
+        let peer = cut_at(rest, b": ").and_then(|(relay, established)| {
             Some(Peer { relay: relay.into(), tls: tls(established)?, trust: trust.into(), queue_id: None })
         });
         memory.set_peer(line.host, line.pid, peer);
@@ -92,8 +92,16 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
     };
     let (rcpt_user, rcpt_domain) = mailbox(attempt.to);
     // `relay=local` or `relay=none` is not a host.
-    let (mx_host, mx_ip) = if attempt.relay.contains('[') { host_and_address(attempt.relay) } else { ("", None) };
-    let mut delays = attempt.delays.split('/').map(millis);
+    let (mx_host, mx_ip) = match cut(attempt.relay, b'[') {
+        Some(_) => host_and_address(attempt.relay),
+        None => ("", None),
+    };
+    let mut rest = attempt.delays;
+    let mut delay = || {
+        let (first, after) = cut(rest, b'/').unwrap_or((rest, ""));
+        rest = after;
+        millis(first)
+    };
     let mut row = Delivery {
         ts: line.time,
         node: line.host.to_owned(),
@@ -109,21 +117,21 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
         rcpt_domain,
         mx_host: mx_host.to_owned(),
         mx_ip,
-        attempt: memory.count_attempt(line.host, id, attempt.to),
         outcome,
         is_final: outcome != DeliveryOutcome::Deferred,
         smtp_code: reply_codes(reply(attempt.response)).0,
         enhanced_code: attempt.dsn.to_owned(),
         response: attempt.response.to_owned(),
         delay_total_ms: millis(attempt.delay),
-        delay_a_ms: delays.next().flatten(),
-        delay_b_ms: delays.next().flatten(),
-        delay_c_ms: delays.next().flatten(),
-        delay_d_ms: delays.next().flatten(),
+        delay_a_ms: delay(),
+        delay_b_ms: delay(),
+        delay_c_ms: delay(),
+        delay_d_ms: delay(),
         protocol: line.agent.to_owned(),
         ..Delivery::default()
     };
     if let Some(message) = memory.known_message(line.host, id) {
+        row.attempt = message.count_attempt(attempt.to);
         row.message_id.clone_from(&message.message_id);
         row.sender_user.clone_from(&message.sender_user);
         row.sender_domain.clone_from(&message.sender_domain);
@@ -161,7 +169,7 @@ fn reply(response: &str) -> &str {
 
 /// Seconds with fractions, in milliseconds, rounded.
 fn millis(text: &str) -> Option<u64> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let (whole, fraction) = cut(text, b'.').unwrap_or((text, ""));
     let mut ms = whole.parse::<u64>().ok()?.checked_mul(1_000)?;
     let mut unit = 100;
     for (place, digit) in fraction.bytes().enumerate() {

@@ -6,7 +6,7 @@
 use super::smtpd::{after_origin, named};
 use super::state::Memory;
 use super::{ENTRY, Line};
-use crate::dialect::text::{cut, cut_at, enhanced_code, mailbox, reply_codes};
+use crate::dialect::text::{Mark, cut, cut_at, enhanced_code, mailbox, reply_codes};
 use crate::event::{Event, Reception, ReceptionVerdict};
 
 /// What an action word means for the message.
@@ -114,13 +114,16 @@ fn split(rest: &str) -> Option<Refusal<'_>> {
     if ["header ", "body ", "content "].iter().any(|check| rest.starts_with(check)) {
         return content_check(rest);
     }
-    let (origin, reply) = match rest.split_once(" from ") {
+    static FROM: Mark = Mark::new(" from ");
+    let (origin, reply) = match FROM.split(rest) {
         Some((stage, after)) if !stage.contains(": ") => after_origin(after)?,
         // A filter before the queue answers for itself: `proxy-reject: END-OF-MESSAGE: 550 …`.
         _ => ("", rest.split_once(": ")?.1),
     };
-    for mark in ["; from=<", "; to=<", "; proto=", "; helo=<"] {
-        if let Some(at) = reply.rfind(mark)
+    static FIELDS: [Mark; 4] =
+        [Mark::new("; from=<"), Mark::new("; to=<"), Mark::new("; proto="), Mark::new("; helo=<")];
+    for mark in &FIELDS {
+        if let Some(at) = mark.last_in(reply)
             && let (reply, fields) = reply.split_at(at)
             && let (envelope, "") = envelope(fields.get(2..)?)
         {
@@ -171,7 +174,7 @@ fn envelope(text: &str) -> (Envelope<'_>, &str) {
                 .find(|at| bytes.get(at + 1).is_none_or(|next| matches!(next, b' ' | b',' | b':')))
                 .map_or(after.len(), |at| at + 1)
         } else {
-            after.find([' ', ',', ':']).unwrap_or(after.len())
+            memchr::memchr3(b' ', b',', b':', after.as_bytes()).unwrap_or(after.len())
         };
         let (value, next) = after.split_at(end);
         let value = value.strip_prefix('<').unwrap_or(value);

@@ -73,10 +73,12 @@ pub fn after_origin(text: &str) -> Option<(&str, &str)> {
 
 /// `client=host[ip], sasl_method=PLAIN, sasl_username=ann@example.org`: the beginning of a message.
 fn message(line: &Line<'_>, id: &str, rest: &str, memory: &mut Memory, out: &mut Vec<Event>) {
-    let mut fields = rest.split(", ");
-    let (name, ip) = named(fields.next().unwrap_or_default());
+    let (origin, mut rest) = cut_at(rest, b", ").unwrap_or((rest, ""));
+    let (name, ip) = named(origin);
     let (mut method, mut user) = ("", "");
-    for field in fields {
+    while !rest.is_empty() {
+        let (field, after) = cut_at(rest, b", ").unwrap_or((rest, ""));
+        rest = after;
         if let Some(value) = field.strip_prefix("sasl_method=") {
             method = value;
         } else if let Some(value) = field.strip_prefix("sasl_username=") {
@@ -153,10 +155,8 @@ fn session(line: &Line<'_>, rest: &str, memory: &mut Memory, out: &mut Vec<Event
 /// `host[ip]: SASL LOGIN authentication failed: why, sasl_username=ann`
 fn failed_login(line: &Line<'_>, warning: &str, out: &mut Vec<Event>) -> bool {
     let Some((origin, rest)) = after_origin(warning) else { return false };
-    let Some((mechanism, why)) = rest.strip_prefix("SASL ").and_then(|rest| rest.split_once(" authentication failed"))
-    else {
-        return false;
-    };
+    let Some((mechanism, why)) = rest.strip_prefix("SASL ").and_then(|rest| cut(rest, b' ')) else { return false };
+    let Some(why) = why.strip_prefix("authentication failed") else { return false };
     let why = why.strip_prefix(':').unwrap_or(why).trim_start();
     let (reason, user) = why
         .rsplit_once(", sasl_username=")

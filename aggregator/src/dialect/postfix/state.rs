@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use crate::dialect::recent::Recent;
 use crate::dialect::text::{cut, mailbox};
 use crate::event::{Address, Reception, Time};
+use crate::quick::{FACTOR, mix_text};
 
 /// Messages that are remembered: beyond it, the deliveries of the oldest lack what other lines said.
 const MESSAGES: usize = 50_000;
@@ -18,7 +19,8 @@ const COUNTED_RECIPIENTS: usize = 1_000;
 /// Everything that is remembered. Keys are hashes: of host and queue id, or of host and process.
 #[derive(Default)]
 pub struct Memory {
-    messages: Recent<Message, MESSAGES, u64, BuildHasherDefault<Hashed>>,
+    /// Boxed: most of the table's places are free, and a small table is quick to look into.
+    messages: Recent<Box<Message>, MESSAGES, u64, BuildHasherDefault<Hashed>>,
     clients: Recent<Client, CONNECTIONS, u64, BuildHasherDefault<Hashed>>,
     peers: Recent<Peer, CONNECTIONS, u64, BuildHasherDefault<Hashed>>,
 }
@@ -39,25 +41,9 @@ impl Hasher for Hashed {
     }
 }
 
-/// An odd number with its bits well mixed: 2^64 divided by the golden ratio.
-const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-
 /// A quick hash of two texts. Queue ids and process numbers are the mail system's own: nobody outside chooses them.
 fn key(host: &str, of: &[u8]) -> u64 {
-    let mix = |sum: u64, word: u64| {
-        let product = u128::from(sum ^ word) * u128::from(FACTOR);
-        (product as u64) ^ ((product >> 64) as u64)
-    };
-    let mut sum = FACTOR;
-    for text in [host.as_bytes(), of] {
-        sum = mix(sum, text.len() as u64);
-        for chunk in text.chunks(8) {
-            let mut word = [0; 8];
-            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
-            sum = mix(sum, u64::from_le_bytes(word));
-        }
-    }
-    mix(sum, FACTOR)
+    mix_text(mix_text(FACTOR, host.as_bytes()), of)
 }
 
 /// A message in the queue.
@@ -132,7 +118,7 @@ pub struct Peer {
 impl Memory {
     /// The message of this queue id; a new one if it is not known.
     pub fn message(&mut self, host: &str, id: &str) -> Option<&mut Message> {
-        self.messages.entry(key(host, id.as_bytes()))
+        self.messages.entry(key(host, id.as_bytes())).map(Box::as_mut)
     }
 
     /// A message that is beginning: a queue id may come again when its message is gone.
@@ -144,7 +130,7 @@ impl Memory {
 
     /// The message of this queue id, if it is known.
     pub fn known_message(&mut self, host: &str, id: &str) -> Option<&mut Message> {
-        self.messages.get_mut(&key(host, id.as_bytes()))
+        self.messages.get_mut(&key(host, id.as_bytes())).map(Box::as_mut)
     }
 
     /// Forgets a message that has left the queue.
@@ -175,24 +161,26 @@ impl Memory {
             None => drop(self.peers.remove(&key)),
         }
     }
-
-    /// The number of this attempt for a recipient; `None` when the message's earlier attempts are not known.
-    pub fn count_attempt(&mut self, host: &str, id: &str, recipient: &str) -> Option<u32> {
-        let recipient = key("", recipient.as_bytes());
-        let message = self.known_message(host, id).filter(|message| message.from_the_start)?;
-        if let Some((_, count)) = message.attempts.iter_mut().find(|(known, _)| *known == recipient) {
-            *count += 1;
-            return Some(*count);
-        }
-        if message.attempts.len() >= COUNTED_RECIPIENTS {
-            return None;
-        }
-        message.attempts.push((recipient, 1));
-        Some(1)
-    }
 }
 
 impl Message {
+    /// The number of this attempt for a recipient; `None` when the message's earlier attempts are not known.
+    pub fn count_attempt(&mut self, recipient: &str) -> Option<u32> {
+        if !self.from_the_start {
+            return None;
+        }
+        let recipient = key("", recipient.as_bytes());
+        if let Some((_, count)) = self.attempts.iter_mut().find(|(known, _)| *known == recipient) {
+            *count += 1;
+            return Some(*count);
+        }
+        if self.attempts.len() >= COUNTED_RECIPIENTS {
+            return None;
+        }
+        self.attempts.push((recipient, 1));
+        Some(1)
+    }
+
     /// Sets the reverse-path.
     pub fn sender(&mut self, address: &str) {
         let (user, domain) = mailbox(address);
@@ -228,7 +216,8 @@ pub fn protection(text: &str) -> Option<(&str, &str)> {
 
 /// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) …`
 pub fn tls(text: &str) -> Option<Tls> {
-    let (version, rest) = text.split_once(" with cipher ")?;
-    let cipher = rest.split(' ').next().unwrap_or_default();
+    let (version, rest) = cut(text, b' ')?;
+    let rest = rest.strip_prefix("with cipher ")?;
+    let cipher = cut(rest, b' ').map_or(rest, |(cipher, _)| cipher);
     Some(Tls { version: version.into(), cipher: cipher.into() })
 }
