@@ -71,7 +71,7 @@ pub enum Command {
         after_help = "Examples:\n  varde report\n  varde report deliverability --since 7d\n  varde report uptime --since 30d --format csv"
     )]
     Report(Report),
-    /// Read mail logs into ClickHouse, once each, and print what they say on one page
+    /// Read mail logs and reports into ClickHouse, once each, and print what they say on one page
     #[command(after_help = IMPORT_HELP)]
     Import(Import),
     /// The life of one message, over all hosts
@@ -82,9 +82,9 @@ pub enum Command {
     /// Verdicts and availability of a recorded timeline
     #[command(after_help = VERDICT_HELP)]
     Verdict(Verdict),
-    /// Read a mail log: one JSON object an event
+    /// Read a mail log or reports: one JSON object a row
     #[command(
-        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
+        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse report.xml.gz bounce.eml ~/Maildir/.Reports\n  varde parse --reports - < message\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
     )]
     Parse(Parse),
     /// The engine of `varde clickhouse`
@@ -100,9 +100,10 @@ pub enum Command {
     },
 }
 
-const IMPORT_HELP: &str = "Files may be compressed (gzip, zstd) and come in any order. What was read before is known by its content,\n\
+const IMPORT_HELP: &str = "Logs, and mail with reports: DMARC, TLS, feedback loops, bounces; as messages, mbox files, maildirs, or the bare\n\
+XML, JSON, gzip and zip files. Logs may be compressed (gzip, zstd) and come in any order. What was read before is known by its content,\n\
 whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
-Examples:\n  varde import /var/log/mail.log*\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
+Examples:\n  varde import /var/log/mail.log*\n  varde import ~/Maildir/.Reports report.xml.gz bounces.mbox\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
 ssh mx2 cat /var/log/mail.log | varde import --node mx2 -";
 
 const AUDIT_HELP: &str = "Examples:\n  varde audit example.org\n  varde audit example.org --selector mail2026 --json\n  \
@@ -260,7 +261,8 @@ pub struct Import {
     /// Which suite
     #[command(flatten)]
     pub place: Place,
-    /// The logs; - for standard input. None: only send what earlier imports could not
+    /// The logs, files with reports and maildirs; - for a log from standard input. None: only send what earlier
+    /// imports could not
     #[arg(value_name = "FILE")]
     pub file: Vec<PathBuf>,
     /// What wrote them (default: guessed for each)
@@ -299,9 +301,12 @@ pub struct Parse {
     /// Whose log it is; `mail` is a syslog file of several programs
     #[arg(long, default_value = "mail", value_name = "NAME", value_parser = dialect)]
     pub dialect: &'static aggregator::dialect::Entry,
-    /// The log; - for standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The log, or files and maildirs with reports; - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub file: Vec<PathBuf>,
+    /// They hold reports that came by mail, also where that does not show
+    #[arg(long)]
+    pub reports: bool,
     /// Print the lines that are not recognised too
     #[arg(long)]
     pub all: bool,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::collect::SourceConfig;
+
 /// The least disk that a spool must be allowed: room for a few sealed batches.
 const SPOOL_MIN_BYTES: u64 = 16 << 20;
 
@@ -28,11 +30,18 @@ pub struct Aggregate {
     pub key_file: PathBuf,
     /// Octets that each shipper's spool may take; past it the oldest sealed batch is dropped, and counted.
     pub spool_max_bytes: u64,
+    /// Mailboxes that are searched for reports: `[[aggregate.reports]]`.
+    pub reports: Vec<SourceConfig>,
 }
 
 impl Default for Aggregate {
     fn default() -> Self {
-        Self { listen: loopback(8024), key_file: "secrets/intake.key".into(), spool_max_bytes: 10 << 30 }
+        Self {
+            listen: loopback(8024),
+            key_file: "secrets/intake.key".into(),
+            spool_max_bytes: 10 << 30,
+            reports: Vec::new(),
+        }
     }
 }
 
@@ -84,6 +93,14 @@ impl Config {
                 "aggregate.spool_max_bytes",
                 format!("{} is too little: the least is {SPOOL_MIN_BYTES}", self.aggregate.spool_max_bytes),
             );
+        }
+        for (index, source) in self.aggregate.reports.iter().enumerate() {
+            for (key, message) in source.check() {
+                fault(&format!("aggregate.reports[{index}].{key}"), message);
+            }
+            if self.aggregate.reports.iter().take(index).any(|other| other.name == source.name) {
+                fault(&format!("aggregate.reports[{index}].name"), "is another source's name too".to_owned());
+            }
         }
         if let Some(url) = &self.clickhouse.url {
             match reqwest::Url::parse(url) {

@@ -7,8 +7,10 @@
 pub mod classify;
 pub mod dialect;
 pub mod event;
+pub mod mailed;
 pub mod parse;
 
+pub mod collect;
 pub mod emit;
 pub mod ship;
 pub mod source;

@@ -10,11 +10,15 @@ pub mod follow;
 pub mod import;
 mod input;
 mod lines;
-mod origin;
+pub mod mailbox;
+pub(crate) mod origin;
 mod scribe;
+pub(crate) mod seen;
 mod tap;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use scribe::trace_id;
 
 use std::path::PathBuf;
 

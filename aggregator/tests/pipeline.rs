@@ -3,6 +3,8 @@
 
 #[path = "pipeline/exactly_once.rs"]
 mod exactly_once;
+#[path = "pipeline/mailed.rs"]
+mod mailed;
 #[path = "pipeline/reports.rs"]
 mod reports;
 #[allow(dead_code, reason = "shared with the engine's own tests")]

@@ -1,12 +1,15 @@
 //! `varde parse`.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use aggregator::dialect::{Reader, clock::Clock, guess};
 use aggregator::event::Time;
+use aggregator::mailed::{self, Bound};
 use aggregator::parse::{Summary, parse};
+use aggregator::source::mailbox::{self, Flow, Mailbox, Message};
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 
@@ -15,31 +18,85 @@ use crate::cli::Parse;
 /// Octets of the log's beginning that tell which dialect it looks like.
 const SAMPLE_BYTES: usize = 64 * 1024;
 
-/// Prints the events of a log, and on standard error what the dialect does not know.
+/// Prints the rows of logs and reports, and on standard error what could not be read.
 #[expect(clippy::print_stderr, reason = "says what was not recognised")]
 pub fn run(args: &Parse) -> anyhow::Result<ExitCode> {
-    let name = args.file.display();
-    let (input, written): (Box<dyn Read>, Time) = if args.file.as_os_str() == "-" {
+    let mut code = ExitCode::SUCCESS;
+    for path in &args.file {
+        let name = path.display();
+        let mailbox = mailbox(args, path).with_context(|| format!("{name} cannot be read"))?;
+        let done = match mailbox {
+            Some(mailbox) => reports(&mailbox, &mut io::stdout().lock(), &mut |fault| {
+                eprintln!("{fault}");
+                code = ExitCode::FAILURE;
+            }),
+            None => log(args, path).map(|remark| remark.iter().for_each(|remark| eprintln!("{name}: {remark}"))),
+        };
+        match done {
+            // The reader of our output has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            result => result.with_context(|| format!("{name}: reading it, or writing its rows"))?,
+        }
+    }
+    Ok(code)
+}
+
+/// Where reports lie, if it is reports that a file holds.
+fn mailbox(args: &Parse, path: &Path) -> io::Result<Option<Mailbox>> {
+    match (args.reports, path.as_os_str() == "-") {
+        (true, true) => {
+            let mut octets = Vec::new();
+            io::stdin().lock().take(Bound::MessageBytes.limit() + 1).read_to_end(&mut octets)?;
+            Ok(Some(Mailbox::Given(octets)))
+        }
+        (true, false) => Ok(mailbox::recognise(path)?.or_else(|| Some(Mailbox::File(path.to_owned())))),
+        (false, true) => Ok(None),
+        (false, false) => mailbox::recognise(path),
+    }
+}
+
+/// Prints the rows of all reports in a mailbox; `tell` gets a line for each thing that could not be read.
+fn reports(mailbox: &Mailbox, out: &mut impl Write, tell: &mut dyn FnMut(String)) -> io::Result<()> {
+    let now = Time::now();
+    let mut reader = mailed::Reader::default();
+    let mut text = Vec::new();
+    mailbox.each(now, &mut |message: Message| {
+        let reading = reader.read(&message.octets, &mailed::Context { now, received: message.received });
+        for row in &reading.rows {
+            row.write_json(&mut text);
+            text.push(b'\n');
+        }
+        out.write_all(&text)?;
+        text.clear();
+        reading.faults.iter().for_each(|fault| tell(format!("{}: {fault}", message.name)));
+        if reading.more_faults > 0 {
+            tell(format!("{}: {} more records could not be read", message.name, reading.more_faults));
+        }
+        if reading.kind.is_none()
+            && reading.faults.is_empty()
+            && matches!(mailbox, Mailbox::File(_) | Mailbox::Given(_))
+        {
+            tell(format!("{}: holds no report that is known", message.name));
+        }
+        Ok(Flow::Next)
+    })
+}
+
+/// Prints the events of a log; what to say of it.
+fn log(args: &Parse, path: &Path) -> io::Result<Option<String>> {
+    let (input, written): (Box<dyn Read>, Time) = if path.as_os_str() == "-" {
         (Box::new(io::stdin().lock()), Time::now())
     } else {
-        let file = File::open(&args.file).with_context(|| format!("{name} cannot be read"))?;
+        let file = File::open(path)?;
         let written = file.metadata().and_then(|metadata| metadata.modified());
         (Box::new(file), written.map_or_else(|_| Time::now(), |at| DateTime::<Utc>::from(at).into()))
     };
     let mut input = BufReader::with_capacity(SAMPLE_BYTES, input);
-    let sample = input.fill_buf().with_context(|| format!("{name} cannot be read"))?;
-    let sample = String::from_utf8_lossy(sample).into_owned();
+    let sample = String::from_utf8_lossy(input.fill_buf()?).into_owned();
     let reference = args.year_of.map_or(written, Time::from);
     let mut reader = Reader::new(args.dialect, Clock::new(args.time_zone, reference));
-    let summary = match parse(input, &mut reader, args.all, io::stdout().lock()) {
-        // The reader of our output has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
-        result => result.with_context(|| format!("{name}: reading it, or writing its events"))?,
-    };
-    if let Some(remark) = remark(args, &summary, &sample) {
-        eprintln!("{name}: {remark}");
-    }
-    Ok(ExitCode::SUCCESS)
+    let summary = parse(input, &mut reader, args.all, io::stdout().lock())?;
+    Ok(remark(args, &summary, &sample))
 }
 
 fn remark(args: &Parse, summary: &Summary, sample: &str) -> Option<String> {

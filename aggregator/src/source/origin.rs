@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lines::TAIL_BYTES;
+use super::seen::Seen;
 use crate::event::Time;
 
 /// Octets of the begin by which an origin is recognised.
@@ -19,14 +20,14 @@ pub(super) const MTIME_LAG_MS: i64 = 2_000;
 
 /// 128 bits of BLAKE3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Digest(pub(super) [u8; 16]);
+pub(crate) struct Digest(pub(crate) [u8; 16]);
 
 impl Digest {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self::of_both(bytes, b"")
     }
 
-    fn of_both(one: &[u8], other: &[u8]) -> Self {
+    pub(crate) fn of_both(one: &[u8], other: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(one).update(other);
         let mut digest = [0; 16];
@@ -105,6 +106,9 @@ impl Origin {
 pub(super) struct Origins {
     /// The one that was read last is the last.
     origins: Vec<Origin>,
+    /// Messages that were searched for reports.
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
+    pub(super) mailed: Seen,
 }
 
 impl Origins {
