@@ -159,7 +159,7 @@ fn codes(reason: &str) -> (Option<u16>, String) {
     let mut code = None;
     let mut enhanced = "";
     for (at, word) in reason.split(' ').map(|word| (word.as_ptr() as usize - reason.as_ptr() as usize, word)) {
-        let trimmed = word.trim_start_matches(['(', '#', '"', '[', ':', '<']);
+        let trimmed = word.trim_start_matches(['(', '#', '"', '\'', '[', ':', '<']);
         let rest = reason.get(at + (word.len() - trimmed.len())..).unwrap_or_default();
         let (found, with_it) = reply_codes(rest);
         if code.is_none() && found.is_some_and(|code| code >= 400) {

@@ -118,11 +118,10 @@ impl Head {
     /// A field with its encoded words decoded (RFC 2047).
     pub(super) fn text(&self, name: &str) -> String {
         let value = line(self.get(name).unwrap_or_default());
-        let text = match MessageStream::new(value.as_bytes()).parse_unstructured() {
+        match MessageStream::new(value.as_bytes()).parse_unstructured().into_owned() {
             HeaderValue::Text(text) => text.into_owned(),
             _ => String::new(),
-        };
-        text
+        }
     }
 
     /// The first address of a field.

@@ -83,12 +83,12 @@ fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Number {
-        Number(u64),
+        Whole(u64),
         Text(String),
         Null(()),
     }
     match Number::deserialize(from)? {
-        Number::Number(number) => Ok(number),
+        Number::Whole(number) => Ok(number),
         Number::Text(text) => text.trim().parse().map_err(serde::de::Error::custom),
         Number::Null(()) => Ok(0),
     }

@@ -20,11 +20,12 @@ pub(super) struct Failed {
 }
 
 /// Lines after which the returned message stands, in lower case.
-const RETURNED: [&str; 10] = [
+const RETURNED: [&str; 11] = [
     "--- below this line is a copy of the message",
     "------ this is a copy of the message",
     "------ this is a copy of your message",
     "----- original message -----",
+    "----- original message follows -----",
     "--- original message follows",
     "--- undelivered message follows",
     "--- returned message follows",
@@ -135,10 +136,10 @@ pub(super) fn transcript(head: &Head, words: &str) -> Vec<Failed> {
             let address = line.trim_matches(['<', '>']);
             if is_address(address) {
                 put(&mut found, address, "", waits);
-            } else if let Some(reason) = lower.strip_prefix("(reason: ").and_then(|_| line.get(9..)) {
-                if let Some(last) = found.last_mut() {
-                    last.reason = reason.trim_end_matches(')').to_owned();
-                }
+            } else if let Some(reason) = lower.strip_prefix("(reason: ").and_then(|_| line.get(9..))
+                && let Some(last) = found.last_mut()
+            {
+                last.reason = reason.trim_end_matches(')').to_owned();
             }
         } else if line.starts_with("<<<") || line.starts_with(|c: char| c.is_ascii_digit()) {
             replies.push(line.trim_start_matches(['<', ' ']).to_owned());
