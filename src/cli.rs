@@ -77,7 +77,7 @@ pub enum Command {
         after_help = "Examples:\n  varde report\n  varde report deliverability --since 7d\n  varde report uptime --since 30d --format csv"
     )]
     Report(Report),
-    /// Read mail logs into ClickHouse, once each, and print what they say on one page
+    /// Read mail logs and reports into ClickHouse, once each, and print what they say on one page
     #[command(after_help = IMPORT_HELP)]
     Import(Import),
     /// The life of one message, over all hosts
@@ -88,9 +88,9 @@ pub enum Command {
     /// Verdicts and availability of a recorded timeline
     #[command(after_help = VERDICT_HELP)]
     Verdict(Verdict),
-    /// Read a mail log: one JSON object an event, or a page of figures
+    /// Read a mail log or reports: one JSON object a row, or a page of figures
     #[command(
-        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse --summary --dialect postfix /var/log/mail.log\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
+        after_help = "Examples:\n  varde parse /var/log/mail.log\n  varde parse --summary --dialect postfix /var/log/mail.log\n  varde parse report.xml.gz bounce.eml ~/Maildir/.Reports\n  varde parse --reports - < message\n  varde parse --dialect postfix --all - < mail.log\n  varde parse --dialect exim --time-zone Europe/Oslo --year-of 2026-01-03T00:00:00Z mainlog.1"
     )]
     Parse(Parse),
     /// The engine of `varde clickhouse`
@@ -117,9 +117,11 @@ varde pki rotate --dir /srv/varde          # renews what ends within 30 days\n  
 A running watcher takes new certificates within the hour, or at SIGHUP.\n\
 Exit code of show: 0 when all are well, 1 when one is missing, due or has ended.";
 
-const IMPORT_HELP: &str = "Files may be compressed (gzip, zstd) and come in any order. What was read before is known by its content,\n\
-whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
-Examples:\n  varde import /var/log/mail.log*\n  varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
+const IMPORT_HELP: &str = "Logs, and mail with reports: DMARC, TLS, feedback loops, bounces; as messages, mbox files, maildirs, or the bare\n\
+XML, JSON, gzip and zip files. Logs may be compressed (gzip, zstd) and come in any order. What was read before is known by\n\
+its content, whatever its name is now, and is not read again; so an import that was broken off is simply run again.\n\n\
+Examples:\n  varde import /var/log/mail.log*\n  varde import ~/Maildir/.Reports report.xml.gz bounces.mbox\n  \
+varde import --dialect exim --time-zone Europe/Oslo mainlog\n  \
 ssh mx2 cat /var/log/mail.log | varde import --node mx2 -\n  \
 journalctl -o export -u 'postfix*' | varde import -\n  varde import --mask hash mainlog";
 
@@ -351,7 +353,8 @@ pub struct Import {
     /// Which suite
     #[command(flatten)]
     pub place: Place,
-    /// The logs; - for standard input. None: only send what earlier imports could not
+    /// The logs, files with reports and maildirs; - for a log from standard input. None: only send what earlier
+    /// imports could not
     #[arg(value_name = "FILE")]
     pub file: Vec<PathBuf>,
     /// What wrote them (default: guessed for each)
@@ -393,9 +396,12 @@ pub struct Parse {
     /// Whose log it is; `mail` is a syslog file of several programs
     #[arg(long, default_value = "mail", value_name = "NAME", value_parser = dialect)]
     pub dialect: &'static aggregator::dialect::Entry,
-    /// The log; - for standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    /// The log, or files and maildirs with reports; - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub file: Vec<PathBuf>,
+    /// They hold reports that came by mail, also where that does not show
+    #[arg(long)]
+    pub reports: bool,
     /// Print the lines that are not recognised too
     #[arg(long)]
     pub all: bool,

@@ -224,6 +224,7 @@ impl Config {
         self.alerts.resolve(&dir);
         self.node.resolve(&dir);
         let (aggregate, clickhouse) = (&mut self.events.aggregate, &mut self.events.clickhouse);
+        aggregate.reports.iter_mut().for_each(|source| source.resolve(&dir));
         for path in [
             &mut aggregate.key_file,
             &mut clickhouse.password_file,

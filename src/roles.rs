@@ -21,6 +21,9 @@ pub const SYSLOG: &str = "syslog";
 /// The shipper of imported logs.
 pub const IMPORT: &str = "import";
 
+/// What the shipper of a mailbox with reports is called, before the mailbox's name.
+pub const REPORTS: &str = "reports-";
+
 /// The full name of a shipper of this node.
 pub fn shipper(config: &Config, name: &str) -> String {
     format!("{}.{name}", config.node.name)

@@ -6,7 +6,7 @@
 -- chart: bar source_ip messages
 SELECT domain, source_ip, sum(`count`) AS messages, sumIf(`count`, dkim = 'pass') AS dkim_aligned, sumIf(`count`, spf = 'pass') AS spf_aligned,
     round(100 * sumIf(`count`, dkim = 'pass' OR spf = 'pass') / nullIf(messages, 0), 2) AS aligned_percent,
-    sumIf(`count`, disposition != 'none') AS acted_on, groupUniqArray(5)(organisation) AS organisations
+    sumIf(`count`, disposition IN ('quarantine', 'reject')) AS acted_on, groupUniqArray(5)(organisation) AS organisations
 FROM dmarc_rows FINAL
 WHERE ts >= {since:DateTime} AND ts < {until:DateTime}
 GROUP BY domain, source_ip

@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use self::rules::RULES;
 pub use self::rules::version;
 pub use self::template::template;
-use crate::event::{Delivery, DeliveryOutcome, Event, Reception, ReceptionVerdict};
+use crate::event::{Bounce, Delivery, DeliveryOutcome, Event, Reception, ReceptionVerdict};
 
 /// Different replies whose class is remembered; when they are more, all are forgotten and found again.
 const REMEMBERED: usize = 10_000;
@@ -41,6 +41,7 @@ impl Classifier {
         match event {
             Event::Delivery(row) => self.delivery(row),
             Event::Reception(row) => self.reception(row),
+            Event::Bounce(row) => self.bounce(row),
             _ => {}
         }
     }
@@ -55,6 +56,24 @@ impl Classifier {
             template(&row.response, &mut row.response_template);
         }
         if row.outcome == DeliveryOutcome::Delivered || row.outcome == DeliveryOutcome::Held || !row.class.is_empty() {
+            return;
+        }
+        let mut key = std::mem::take(&mut self.key);
+        key.clone_from(&row.response_template);
+        let class = self.class_of(key, &row.enhanced_code, row.smtp_code);
+        class.class.clone_into(&mut row.class);
+        row.class_rule.clone_from(&class.rule);
+    }
+
+    fn bounce(&mut self, row: &mut Bounce) {
+        if row.provider.is_empty()
+            && let Some(provider) = rules::provider(&row.mx_host, &row.rcpt_domain)
+        {
+            provider.clone_into(&mut row.provider);
+        }
+        row.response_template.clear();
+        template(&row.response, &mut row.response_template);
+        if row.outcome == DeliveryOutcome::Delivered || !row.class.is_empty() {
             return;
         }
         let mut key = std::mem::take(&mut self.key);

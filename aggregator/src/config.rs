@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::collect::SourceConfig;
 use crate::otlp::exporter;
 use crate::schema::{self, Lifetimes};
 
@@ -35,6 +36,8 @@ pub struct Aggregate {
     pub ttl: Lifetimes,
     /// Where traces of messages go.
     pub otlp: exporter::Config,
+    /// Mailboxes that are searched for reports: `[[aggregate.reports]]`.
+    pub reports: Vec<SourceConfig>,
 }
 
 impl Default for Aggregate {
@@ -45,6 +48,7 @@ impl Default for Aggregate {
             spool_max_bytes: 10 << 30,
             ttl: Lifetimes::new(),
             otlp: exporter::Config::default(),
+            reports: Vec::new(),
         }
     }
 }
@@ -106,6 +110,14 @@ impl Config {
         }
         for (key, message) in self.aggregate.otlp.check() {
             fault(&["aggregate.otlp.", &key].concat(), message);
+        }
+        for (index, source) in self.aggregate.reports.iter().enumerate() {
+            for (key, message) in source.check() {
+                fault(&format!("aggregate.reports[{index}].{key}"), message);
+            }
+            if self.aggregate.reports.iter().take(index).any(|other| other.name == source.name) {
+                fault(&format!("aggregate.reports[{index}].name"), "is another source's name too".to_owned());
+            }
         }
         if let Some(url) = &self.clickhouse.url {
             match reqwest::Url::parse(url) {

@@ -10,6 +10,7 @@ mod incident;
 mod mail;
 mod probe;
 mod report;
+mod returned;
 mod row;
 mod session;
 
@@ -19,6 +20,7 @@ pub use incident::{EvidenceRow, IncidentRow, PageRow, PageState, RemedyRow, Reme
 pub use mail::{Delivery, DeliveryOutcome, Reception, ReceptionVerdict};
 pub use probe::{ProbeOutcome, ProbeRun, ProbeStep, StepResult, VerdictRow, VerdictState};
 pub use report::{BlocklistHit, Complaint, DmarcRow, PostureCheck, TlsRptRow};
+pub use returned::{AutoReply, Bounce, DmarcFailure};
 pub use row::{Row, Stamp};
 pub use session::{AuthEvent, Session};
 
@@ -28,4 +30,5 @@ events! {
     Reception, Delivery, Session, AuthEvent, QueueSample, ResourceSample, RawLine,
     ProbeRun, ProbeStep, VerdictRow, IncidentRow, PageRow, RemedyRow, EvidenceRow,
     DmarcRow, TlsRptRow, Complaint, BlocklistHit, PostureCheck,
+    Bounce, AutoReply, DmarcFailure,
 }

@@ -7,9 +7,11 @@
 pub mod classify;
 pub mod dialect;
 pub mod event;
+pub mod mailed;
 pub mod parse;
 mod quick;
 
+pub mod collect;
 pub mod emit;
 pub mod mask;
 pub mod ship;

@@ -31,6 +31,8 @@ reports! {
     "top-senders",
     "queue-age",
     "dmarc",
+    "tls-reports",
+    "bounces",
     "complaints",
     "blocklists",
     "probe-latency",

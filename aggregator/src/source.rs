@@ -13,13 +13,17 @@ pub mod import;
 mod input;
 pub mod journal;
 mod lines;
-mod origin;
+pub mod mailbox;
+pub(crate) mod origin;
 pub mod otlp;
 mod scribe;
+pub(crate) mod seen;
 pub mod syslog;
 mod tap;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use scribe::trace_id;
 
 use std::io::{self, Read};
 use std::path::Path;

@@ -1,6 +1,7 @@
 //! What a log says of its mail system, on one page: counted while it is read, in bounded memory.
 
 mod page;
+mod reported;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::event::{AuthEvent, Delivery, DeliveryOutcome, Event, Reception, ReceptionVerdict, Time};
 pub use page::grouped;
+pub use reported::Reported;
 use tally::{Delays, Tally};
 
 /// Unrecognised lines that are shown.
@@ -56,6 +58,7 @@ pub struct Summary {
     failures_by_network: Tally<u64>,
     senders: Tally<u64>,
     delays: Delays,
+    reported: Reported,
     key: String,
 }
 
@@ -131,6 +134,8 @@ pub struct Figures {
     pub login_failures: u64,
     /// From where: networks of /24 and /48.
     pub login_failures_by_network: Vec<Count>,
+    /// What others reported by mail.
+    pub reported: Reported,
 }
 
 impl Summary {
@@ -157,7 +162,7 @@ impl Summary {
             Event::AuthEvent(row) => self.login(row),
             // The time of a line that is kept as it came may be a guess.
             Event::RawLine(_) => return,
-            _ => {}
+            other => self.reported.event(other),
         }
         let ts = event.ts();
         let (from, to) = self.span.unwrap_or((ts, ts));
@@ -254,6 +259,7 @@ impl Summary {
             logins: self.logins[0],
             login_failures: self.logins[1],
             login_failures_by_network: counts(&self.failures_by_network),
+            reported: self.reported,
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct Step {
     pub ts: Time,
     /// On which host.
     pub node: String,
-    /// `reception` or `delivery`.
+    /// `reception`, `delivery`, or `bounce`: what a bounce that came by mail says.
     pub kind: String,
     /// By which program.
     pub mta: String,

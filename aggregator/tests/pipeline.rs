@@ -3,6 +3,8 @@
 
 #[path = "pipeline/exactly_once.rs"]
 mod exactly_once;
+#[path = "pipeline/mailed.rs"]
+mod mailed;
 #[path = "pipeline/otlp.rs"]
 mod otlp;
 #[path = "pipeline/reports.rs"]

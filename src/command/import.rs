@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use aggregator::event::Time;
 use aggregator::ship::{Sender, Shipping, Stuck};
 use aggregator::source::BATCH_ROOM;
-use aggregator::source::import::{Done, Import, Options, Progress, State};
+use aggregator::source::import::{Done, Import, Options, Progress, Reports, State};
 use aggregator::spool::Shelf;
 use aggregator::summary::{Figures, grouped};
 use anyhow::Context;
@@ -47,7 +47,7 @@ struct Report<'a> {
     figures: &'a Figures,
 }
 
-/// Reads logs, ships what they say, prints a page of figures.
+/// Reads logs and reports, ships what they say, prints a page of figures.
 pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
     let config = args.place.load()?;
     let options = Options { dialect: args.dialect, zone: args.time_zone, node: args.node.clone(), raw: args.raw };
@@ -92,7 +92,11 @@ pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
     })?;
     let refused = shelf.counters.refused.load(Ordering::Relaxed);
     anyhow::ensure!(refused == 0, "{refused} batches were refused and are set aside in {}", shipping.dir.display());
-    let failed = files.iter().any(|done| matches!(done.state, State::Failed { .. }));
+    let failed = files.iter().any(|done| match &done.state {
+        State::Failed { .. } => true,
+        State::Reports(found) => found.refused > 0,
+        _ => false,
+    });
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -230,6 +234,13 @@ fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
                 let new = if *resumed { " new" } else { "" };
                 format!("{}{new} lines, read as {dialect}", grouped(*lines))
             }
+            State::Reports(found) => {
+                writeln!(out, "{}: {}", done.name, reports(found))?;
+                for fault in &found.faults {
+                    writeln!(out, "  {fault}")?;
+                }
+                continue;
+            }
             State::Known => "nothing new: it was read before".to_owned(),
             State::Followed => "left to varde node, which follows it".to_owned(),
             State::Empty => "empty".to_owned(),
@@ -237,8 +248,10 @@ fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
         };
         writeln!(out, "{}: {said}", done.name)?;
     }
-    if report.figures.lines > 0 {
+    if report.figures.events > 0 || report.figures.lines > 0 {
         writeln!(out, "\n{}", report.figures)?;
+    }
+    if report.figures.lines > 0 {
         let [lines, rows, pace] = [report.figures.lines, report.figures.events, report.lines_per_second].map(grouped);
         writeln!(out, "{lines} lines made {rows} rows in {:.1} s ({pace} lines/s).", report.seconds)?;
         if let Some(from) = report.figures.from.filter(|_| report.shipped) {
@@ -247,4 +260,15 @@ fn print(out: &mut impl Write, report: &Report<'_>) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What was found in a mailbox, in a line.
+fn reports(found: &Reports) -> String {
+    let mut said: Vec<String> = found.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    for (count, what) in [(found.known, "read before"), (found.others, "no reports"), (found.refused, "refused")] {
+        if count > 0 {
+            said.push(format!("{count} {what}"));
+        }
+    }
+    format!("{} messages ({}), {} rows", found.messages, said.join(", "), found.rows)
 }

@@ -53,7 +53,8 @@ fn line(step: &Step, begin: Time) -> String {
         let by = if step.outcome == "accepted" { "taken in" } else { &step.outcome };
         text += &format!("  {by}{}", if peer.is_empty() { String::new() } else { format!(" from {peer}") });
     } else {
-        text += &format!("  {} to {}", step.outcome, step.recipient);
+        let told = if step.kind == "bounce" { "a bounce says: " } else { "" };
+        text += &format!("  {told}{} to {}", step.outcome, step.recipient);
         if !peer.is_empty() {
             text += &format!(" by {peer}");
         }

@@ -39,8 +39,14 @@ row! {
         dkim_selector: String,
         /// Why the policy was overridden.
         override_reason: String,
-        /// The published policy.
+        /// The published policy, in the tags of its record: `p=reject; sp=none; pct=100`.
         policy: String,
+        /// Domain of the recipient, where the report tells it.
+        envelope_to: String,
+        /// What DKIM itself said, aligned or not: `pass`, `fail` … (RFC 8601 section 2.7.1).
+        dkim_result: String,
+        /// What SPF itself said, aligned or not (RFC 8601 section 2.7.2).
+        spf_result: String,
     }
 }
 
@@ -63,7 +69,7 @@ row! {
         policy_type: String,
         /// Sessions that succeeded.
         successful: u64,
-        /// Sessions that failed.
+        /// Sessions that failed. Those of a policy that its failures explain stand in the rows of the failures.
         failed: u64,
         /// Result type (RFC 8460 section 4.3).
         result_type: String,

@@ -1,8 +1,10 @@
 //! Reading whole log files once: `varde import`.
 //!
 //! Files are read oldest first, whatever their order on the command line, because a dialect remembers from one file to
-//! the next. What was read before is known by its content and skipped. Nothing here waits for a network: batches go
-//! into the spool, and while that is full the reading waits.
+//! the next. What was read before is known by its content and skipped. A mailbox among them is searched for reports.
+//! Nothing here waits for a network: batches go into the spool, and while that is full the reading waits.
+
+mod reports;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -16,6 +18,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::input::Input;
+use super::mailbox::{self, Mailbox};
 use super::origin::Origins;
 use super::scribe::Scribe;
 use super::tap::Tap;
@@ -26,6 +29,8 @@ use crate::event::{Event, Time};
 use crate::ship::Shipping;
 use crate::spool::{self, Shelf, Spool};
 use crate::summary::Summary;
+
+pub use reports::Reports;
 
 /// Octets of a log from which its dialect is guessed.
 const SAMPLE_BYTES: u64 = 256 << 10;
@@ -81,6 +86,8 @@ pub enum State {
         /// Whether a part of it had been read before.
         resumed: bool,
     },
+    /// Its reports were read, or what was new of them.
+    Reports(Reports),
     /// Nothing in it is new.
     Known,
     /// The node of this machine follows it, and has its lines or will have them in a moment.
@@ -94,15 +101,18 @@ pub enum State {
     },
 }
 
-/// A log that is ready to be read.
+/// A log or a mailbox that is ready to be read.
 pub struct Log {
     name: String,
-    path: Option<PathBuf>,
-    input: Input,
-    entry: &'static Entry,
+    content: Content,
     /// The time of its first line: logs are read in this order.
     first: Time,
     size: u64,
+}
+
+enum Content {
+    Lines { path: Option<PathBuf>, input: Box<Input>, entry: &'static Entry },
+    Mail(Mailbox),
 }
 
 /// Reads logs into a spool.
@@ -162,7 +172,7 @@ impl Import {
         self.progress.clone()
     }
 
-    /// Opens a file, or standard input for `-`, and finds out what it is.
+    /// Opens a file or a maildir, or standard input for `-`, and finds out what it is.
     ///
     /// # Errors
     /// What became of a file that is not going to be read.
@@ -170,6 +180,10 @@ impl Import {
         let name = path.to_string_lossy().into_owned();
         let done = |state| Done { name: name.clone(), state };
         let failed = |message: String| done(State::Failed { message });
+        if let Ok(Some(mailbox)) = mailbox::recognise(path) {
+            let size = mailbox.size();
+            return Ok(Log { name, content: Content::Mail(mailbox), first: self.now, size });
+        }
         // A pipe, by name or as standard input, can be read only once.
         let file = std::fs::metadata(path).ok().filter(|metadata| metadata.is_file());
         let input = match path == Path::new("-") {
@@ -194,7 +208,8 @@ impl Import {
         let reader = Reader::new(entry, Clock::new(self.options.zone, input.modified));
         let first = sample.lines().take(100).find_map(|line| reader.time(line.as_bytes())).unwrap_or(input.modified);
         let size = file.as_ref().map_or(0, std::fs::Metadata::len);
-        Ok(Log { name, path: file.map(|_| path.to_owned()), input, entry, first, size })
+        let content = Content::Lines { path: file.map(|_| path.to_owned()), input: Box::new(input), entry };
+        Ok(Log { name, content, first, size })
     }
 
     /// Reads logs, oldest first, until `stop`. What was read is in the spool, whole batches at a time; a later import
@@ -230,7 +245,10 @@ impl Import {
     }
 
     fn log(&mut self, log: Log, stop: &CancellationToken) -> Result<State, spool::Error> {
-        let Log { name, path, input, entry, .. } = log;
+        let (name, path, input, entry) = match log.content {
+            Content::Mail(mailbox) => return self.mailbox(&mailbox, stop),
+            Content::Lines { path, input, entry } => (log.name, path, *input, entry),
+        };
         let clock = Clock::new(self.options.zone, input.modified);
         let mut reader = self.readers.remove(entry.name).unwrap_or_else(|| Reader::new(entry, clock));
         let bytes = self.progress.bytes.clone();

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::lines::TAIL_BYTES;
+use super::seen::Seen;
 use crate::event::Time;
 
 /// Octets of the begin by which an origin is recognised.
@@ -24,14 +25,14 @@ pub(super) const MTIME_LAG_MS: i64 = 2_000;
 
 /// 128 bits of BLAKE3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Digest(pub(super) [u8; 16]);
+pub(crate) struct Digest(pub(crate) [u8; 16]);
 
 impl Digest {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self::of_both(bytes, b"")
     }
 
-    pub(super) fn of_both(one: &[u8], other: &[u8]) -> Self {
+    pub(crate) fn of_both(one: &[u8], other: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(one).update(other);
         let mut digest = [0; 16];
@@ -113,6 +114,9 @@ pub(super) struct Origins {
     /// The cursor of the last entry that was read of each journal, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     cursors: BTreeMap<String, String>,
+    /// Messages that were searched for reports.
+    #[serde(default, skip_serializing_if = "Seen::is_empty")]
+    pub(super) mailed: Seen,
 }
 
 impl Origins {

@@ -142,7 +142,7 @@ impl Scribe {
 
 /// What all hops of a message share: from its Message-ID, which every host sees, or else from node and queue id.
 /// Empty when a line names neither.
-pub(super) fn trace_id(message_id: &str, node: &str, queue_id: &str) -> String {
+pub(crate) fn trace_id(message_id: &str, node: &str, queue_id: &str) -> String {
     let digest = match (message_id, queue_id) {
         ("", "") => return String::new(),
         ("", queue_id) => EventId::of(&[node.as_bytes(), queue_id.as_bytes()]).0.to_le_bytes(),

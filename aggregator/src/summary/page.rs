@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{Count, Figures};
+use super::{Count, Figures, Reported};
 
 /// Width of a domain's name.
 const NAME: usize = 34;
@@ -19,7 +19,12 @@ impl Display for Figures {
             (Some(from), Some(to)) => writeln!(out, "{} to {}", minute(from), minute(to))?,
             _ => writeln!(out, "No events in {} lines.", self.lines)?,
         }
-        self.messages(out)?;
+        if self.reported != Reported::default() {
+            self.reported(out)?;
+        }
+        if self.lines > 0 {
+            self.messages(out)?;
+        }
         self.domains(out)?;
         columns(out, ("Deferred because of", &self.deferred_by_class), ("Bounced because of", &self.bounced_by_class))?;
         texts(out, "What was said then", &self.replies)?;
@@ -63,6 +68,16 @@ impl Figures {
         if self.logins + self.login_failures > 0 {
             line(out, "Log-ins", self.logins, "")?;
             line(out, "  failed", self.login_failures, &share(self.login_failures, self.logins + self.login_failures))?;
+        }
+        Ok(())
+    }
+
+    fn reported(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "\nReported by mail")?;
+        for (name, count, whole) in self.reported.lines() {
+            if count > 0 || whole.is_some_and(|whole| whole > 0) {
+                line(out, name, count, &whole.map(|whole| share(count, whole)).unwrap_or_default())?;
+            }
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Engine, until};
 
-const KEY: &str = "the-intake-key";
+pub const KEY: &str = "the-intake-key";
 
 fn shipping(dir: &Path, intake: SocketAddr) -> Shipping {
     Shipping {
@@ -30,7 +30,7 @@ fn shipping(dir: &Path, intake: SocketAddr) -> Shipping {
     }
 }
 
-async fn start_intake(engine: &Engine) -> (SocketAddr, JoinHandle<()>, CancellationToken) {
+pub async fn start_intake(engine: &Engine) -> (SocketAddr, JoinHandle<()>, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let client = Client::new(&engine.url, "varde", "the-varde").unwrap();

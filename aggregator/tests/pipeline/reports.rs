@@ -46,6 +46,8 @@ fn events(now: Time) -> Vec<Event> {
         PageRow { ts, page_id: "p".into(), state: PageState::Acknowledged, ..PageRow::default() }.into(),
         RemedyRow { ts, remedy_id: "r".into(), state: RemedyState::Verified, ..RemedyRow::default() }.into(),
         DmarcRow { ts, domain: "example.net".into(), count: 3, ..DmarcRow::default() }.into(),
+        TlsRptRow { ts, domain: "example.net".into(), failed: 1, ..TlsRptRow::default() }.into(),
+        Bounce { ts, rcpt_domain: "example.net".into(), outcome: DeliveryOutcome::Bounced, ..Bounce::default() }.into(),
         Complaint { ts, domain: "example.net".into(), ..Complaint::default() }.into(),
         BlocklistHit { ts, subject: "192.0.2.1".into(), ..BlocklistHit::default() }.into(),
     ]
