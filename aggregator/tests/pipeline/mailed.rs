@@ -39,6 +39,7 @@ fn shipping(dir: &Path, shipper: &str, intake: std::net::SocketAddr) -> Shipping
         intake: ["http://", &intake.to_string()].concat(),
         key: KEY.into(),
         max_bytes: 1 << 30,
+        mask: aggregator::mask::Mask::default(),
     }
 }
 
@@ -185,7 +186,14 @@ async fn a_maildirs_reports_are_marked_only_when_clickhouse_has_them() {
 
     let engine = Engine::start(data.path()).await;
     let client = Client::new(&engine.url, "varde", "the-varde").unwrap();
-    let serving = tokio::spawn(intake::serve_on(listener, KEY.into(), client, stop.clone()));
+    let serving = tokio::spawn(intake::serve_on(
+        listener,
+        KEY.into(),
+        "default",
+        client,
+        intake::Upkeep::default(),
+        stop.clone(),
+    ));
     until("the reports are moved", async || names(".Done/cur") == ["1.report:2,S", "3.bounce:2,S"]).await;
     assert_eq!(names("new"), ["2.person", "4.bomb"], "what is no report stays, and so does what was refused");
     let full = engine.full().await;
