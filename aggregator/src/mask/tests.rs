@@ -194,3 +194,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_bound_within_a_character_loses_no_text() {
+    for width in 0..4 {
+        let text = format!("{}user={}@x, the end", "a".repeat(width), "é".repeat(600));
+        assert!(dropped(&text).ends_with("*@x, the end"), "{width}");
+        let text = format!("{}user={} the end", "a".repeat(width), "€".repeat(600));
+        assert!(dropped(&text).ends_with("€ the end"), "{width}");
+    }
+}
+
+#[test]
+fn a_hostile_line_of_a_megabyte_takes_no_longer_than_its_length_asks_for() {
+    for piece in ["a%40", "imap(", "user=", "a@b ", "\"@", "=> a", "(a,"] {
+        let line = piece.repeat((1 << 20) / piece.len());
+        let begun = std::time::Instant::now();
+        dropped(&line);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{piece}");
+    }
+}

@@ -33,7 +33,8 @@ const KEYS: &[&str] = &[
     "mailfrom",
     "u",
     "f",
-    "a",
+    "sender_user",
+    "rcpt_user",
 ];
 /// Words before a parenthesis in which a user stands: `imap(ann)<7><x>`, `lmtp(812, ann)`, `sql(ann,192.0.2.1)`.
 const CALLS: &[&str] = &[
@@ -92,8 +93,11 @@ const MESSAGE_IDS: &[&str] = &[
 ];
 /// Users with fewer characters are found only between brackets, quotes and the like: `to` and `a` are words too.
 const SHORT: usize = 3;
-/// How far back the quote is looked for that begins a local part.
-const QUOTED_BYTES: usize = 512;
+/// The longest local part, user or quoted string that is looked for; RFC 5321 section 4.5.3.1.1 allows 64 octets. This
+/// and [`NAMES`] keep the time of any text in proportion to its length.
+const LONGEST: usize = 512;
+/// Users whom a text names and who are looked for in the rest of it.
+const NAMES: usize = 16;
 
 /// The places of people in `text`, in order and without overlap.
 pub(super) fn spans(text: &str, users: &[String], keep: &[String]) -> Vec<Range<usize>> {
@@ -102,10 +106,25 @@ pub(super) fn spans(text: &str, users: &[String], keep: &[String]) -> Vec<Range<
     keyed(text, &mut found);
     calls(text, &mut found);
     phrases(text, &mut found);
-    named(text, users, &mut found);
+    // Whom the text names once it may name again: `<ann@example.org>: ann is unknown`.
+    let mut named_here: Vec<&str> = found.iter().filter_map(|span| text.get(span.clone())).collect();
+    named_here.sort_unstable();
+    named_here.dedup();
+    named_here.truncate(NAMES);
+    named_here.extend(users.iter().map(String::as_str));
+    for user in named_here.into_iter().filter(|user| !user.is_empty()) {
+        named(text, user, &mut found);
+    }
     found.sort_unstable_by_key(|span| (span.start, span.end));
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
-    for span in found {
+    for mut span in found {
+        // A bound may have cut a character in two.
+        while !text.is_char_boundary(span.start) {
+            span.start -= 1;
+        }
+        while !text.is_char_boundary(span.end) {
+            span.end += 1;
+        }
         match merged.last_mut() {
             Some(last) if span.start < last.end => last.end = last.end.max(span.end),
             _ => merged.push(span),
@@ -130,14 +149,14 @@ fn addresses(text: &str, keep: &[String], out: &mut Vec<Range<usize>>) {
 /// Where the local part that ends before `at` begins.
 fn local_start(bytes: &[u8], at: usize) -> Option<usize> {
     if bytes.get(..at)?.last() == Some(&b'"') {
-        let from = at.saturating_sub(QUOTED_BYTES);
+        let from = at.saturating_sub(LONGEST);
         let quote = (from..at - 1).rev().find(|index| {
             bytes.get(*index) == Some(&b'"')
                 && index.checked_sub(1).and_then(|before| bytes.get(before)) != Some(&b'\\')
         });
         return quote.or(Some(at - 1));
     }
-    let length = bytes.get(..at)?.iter().rev().take_while(|byte| is_local(**byte)).count();
+    let length = bytes.get(..at)?.iter().rev().take(LONGEST).take_while(|byte| is_local(**byte)).count();
     let mut start = at - length;
     loop {
         match bytes.get(start..at)? {
@@ -242,11 +261,9 @@ fn is_number_or_address(word: &[u8]) -> bool {
 
 fn word_end(bytes: &[u8], start: usize) -> usize {
     let rest = bytes.get(start..).unwrap_or_default();
-    start
-        + rest
-            .iter()
-            .position(|byte| matches!(byte, b' ' | b'>' | b'"' | b',' | b';' | b')' | b']' | b'\t' | b'<'))
-            .unwrap_or(rest.len())
+    let rest = rest.get(..LONGEST).unwrap_or(rest);
+    let end = |byte: &u8| matches!(byte, b' ' | b'>' | b'"' | b',' | b';' | b')' | b']' | b'\t' | b'<');
+    start + rest.iter().position(end).unwrap_or(rest.len())
 }
 
 /// `imap(ann)`, `lmtp(812, ann)`.
@@ -258,7 +275,8 @@ fn calls(text: &str, out: &mut Vec<Range<usize>>) {
         if !CALLS.iter().any(|call| word == call.as_bytes()) {
             continue;
         }
-        let Some(close) = memchr::memchr(b')', &bytes[at..]).map(|close| at + close) else { continue };
+        let inside = &bytes[at..bytes.len().min(at + LONGEST)];
+        let Some(close) = memchr::memchr(b')', inside).map(|close| at + close) else { continue };
         let mut start = at + 1;
         for part in bytes[start..close].split(|byte| *byte == b',') {
             let spaces = part.iter().take_while(|byte| **byte == b' ').count();
@@ -282,23 +300,21 @@ fn phrases(text: &str, out: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Users who are known by name.
-fn named(text: &str, users: &[String], out: &mut Vec<Range<usize>>) {
+/// A user who is known by name.
+fn named(text: &str, user: &str, out: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
-    for user in users {
-        let short = user.chars().count() < SHORT || user.bytes().all(|byte| byte.is_ascii_digit());
-        for at in memmem::find_iter(bytes, user.as_bytes()) {
-            let end = at + user.len();
-            let (before, after) = (at.checked_sub(1).and_then(|index| bytes.get(index)), bytes.get(end));
-            let whole = if short {
-                before.is_none_or(|byte| matches!(byte, b'<' | b'(' | b'"' | b'\'' | b'='))
-                    && after.is_none_or(|byte| matches!(byte, b'>' | b')' | b'"' | b'\'' | b',' | b';'))
-            } else {
-                !before.is_some_and(|byte| is_word(*byte)) && !after.is_some_and(|byte| is_word(*byte))
-            };
-            if whole {
-                out.push(at..end);
-            }
+    let short = user.chars().count() < SHORT || user.bytes().all(|byte| byte.is_ascii_digit());
+    for at in memmem::find_iter(bytes, user.as_bytes()) {
+        let end = at + user.len();
+        let (before, after) = (at.checked_sub(1).and_then(|index| bytes.get(index)), bytes.get(end));
+        let whole = if short {
+            before.is_none_or(|byte| matches!(byte, b'<' | b'(' | b'"' | b'\'' | b'='))
+                && after.is_none_or(|byte| matches!(byte, b'>' | b')' | b'"' | b'\'' | b',' | b';'))
+        } else {
+            !before.is_some_and(|byte| is_word(*byte)) && !after.is_some_and(|byte| is_word(*byte))
+        };
+        if whole {
+            out.push(at..end);
         }
     }
 }
