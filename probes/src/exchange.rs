@@ -2,8 +2,8 @@
 //!
 //! A batch is JSON; its exact bytes are signed with the sender's key (Ed25519). `POST /peer/v1/observations` with
 //! `X-Varde-Watcher` and `X-Varde-Signature` (base64), over mutual TLS where the site has an authority ([`tls`]). An
-//! empty batch says "I am here". What was acknowledged is kept as a cursor for each peer, so that after a partition the peer gets all that it missed; what it has already is the
-//! same run and harmless.
+//! empty batch says "I am here". What was acknowledged is kept as a cursor for each peer, so that after a partition the
+//! peer gets all that it missed; what it has already is the same run and harmless. The epochs of the roster go along.
 
 pub mod listen;
 pub mod tls;

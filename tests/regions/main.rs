@@ -211,7 +211,11 @@ fn a_watcher_is_drained_and_joins_again_while_all_of_them_run() {
 
     // A configuration that is at fault is refused; one that is not is taken, without anybody having to wait.
     world.reload("au-sydney", "title = \"Sydney\"", "title = 1");
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    eventually("the faulty configuration to be refused", PATIENCE, || {
+        let log = world.log("au-sydney");
+        (log.contains("watch.watcher[2].title") && log.contains("goes on with the configuration that it has"))
+            .then_some(())
+    });
     assert!(world.status("au-sydney").is_some(), "it goes on with what it has");
     world.reload("au-sydney", "title = 1", "title = \"Sydney Harbour\"");
     world.reload("au-sydney", "title = \"IMAP\"", "title = \"Mailboxes\"");

@@ -168,6 +168,11 @@ impl World {
         run(&mut enter(self.inside, &["sh", "-c", &format!("kill -HUP {}", pid.trim())]));
     }
 
+    /// What a process has logged.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default()
+    }
+
     /// Runs a command of the binary at a place; gives what it printed.
     pub fn ask(&self, place: &str, args: &[&str]) -> String {
         let mut command = enter(self.inside, &["ip", "netns", "exec", place, VARDE]);
@@ -314,7 +319,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for name in self.children.keys() {
-                let log = std::fs::read_to_string(self.folder.path().join(format!("{name}.log"))).unwrap_or_default();
+                let log = self.log(name);
                 let tail: Vec<_> = log.lines().rev().take(30).collect();
                 eprintln!("---- {name}");
                 tail.iter().rev().for_each(|line| eprintln!("{line}"));

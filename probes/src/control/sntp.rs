@@ -81,10 +81,10 @@ fn times(answer: &[u8], nonce: [u8; 8], now: Time) -> Result<(Time, Time), NoTim
 
 /// A timestamp (RFC 5905 section 6) of the era that is nearest to `now`.
 fn timestamp(bytes: &[u8], now: Time) -> Time {
-    let word = bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+    let word = bytes.iter().fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
     let (seconds, fraction) = ((word >> 32) as i64 - UNIX_EPOCH, word & 0xffff_ffff);
     let eras = (now.seconds() - seconds + ERA / 2).div_euclid(ERA);
-    Time((seconds + eras * ERA) * 1_000_000 + (fraction * 1_000_000 >> 32) as i64)
+    Time((seconds + eras * ERA) * 1_000_000 + ((fraction * 1_000_000) >> 32) as i64)
 }
 
 #[cfg(test)]
@@ -94,7 +94,7 @@ mod tests {
     fn written(time: Time) -> [u8; 8] {
         let seconds = ((time.0.div_euclid(1_000_000) + UNIX_EPOCH).rem_euclid(ERA)) as u64;
         let fraction = ((time.0.rem_euclid(1_000_000) as u64) << 32) / 1_000_000;
-        (seconds << 32 | fraction).to_be_bytes()
+        ((seconds << 32) | fraction).to_be_bytes()
     }
 
     fn answer(nonce: [u8; 8], time: Time) -> Vec<u8> {

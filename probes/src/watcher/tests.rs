@@ -217,6 +217,13 @@ async fn what_is_not_signed_by_a_watcher_of_the_site_is_refused() {
     let (body, signature) = batch.seal(&peer).unwrap();
     let refusal = running.handle.open(("no-oslo", &signature), Some("us-east"), &body, sent_at).unwrap_err();
     assert_eq!((refusal.word(), refusal.to_string().contains("is for \"us-east\"")), ("certificate", true));
+    // What a watcher with a wrong clock saw is no vote, here or there.
+    let seen = Observation { vantage: "no-oslo".to_owned(), ..running.handle.run_target("t").await.remove(0) };
+    let late = Batch { sent_at: sent_at.plus_millis(-30_000), observations: vec![seen], ..batch.clone() };
+    let (body, signature) = late.seal(&peer).unwrap();
+    let refusal = running.handle.open(("no-oslo", &signature), None, &body, sent_at).unwrap_err();
+    assert_eq!(refusal, Refusal::Clock { watcher: "no-oslo".to_owned(), offset_ms: -30_000 });
+    assert_eq!(running.handle.status().await.unwrap().services[0].regions[1].seen, None);
     let large = reqwest::Client::new()
         .post(format!("http://{}{}", running.address, exchange::PATH))
         .body(vec![b' '; exchange::MAX_BODY_BYTES + 1])
