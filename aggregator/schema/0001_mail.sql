@@ -6,11 +6,11 @@ CREATE TABLE IF NOT EXISTS receptions
     tenant LowCardinality(String) DEFAULT 'default',
     ts DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     node LowCardinality(String) CODEC(ZSTD(1)),
-    event_id UInt128 CODEC(NONE),
+    event_id UInt128 CODEC(ZSTD(1)),
     mta LowCardinality(String) CODEC(ZSTD(1)),
     queue_id String CODEC(ZSTD(3)),
     message_id String CODEC(ZSTD(3)),
-    trace_id String CODEC(ZSTD(3)),
+    trace_given String CODEC(ZSTD(3)),
     client_ip IPv6 CODEC(ZSTD(1)),
     client_name String CODEC(ZSTD(3)),
     helo String CODEC(ZSTD(3)),
@@ -35,9 +35,11 @@ CREATE TABLE IF NOT EXISTS receptions
     spam_symbols Map(String, Float32) CODEC(ZSTD(3)),
     tls_version LowCardinality(String) CODEC(ZSTD(1)),
     tls_cipher LowCardinality(String) CODEC(ZSTD(1)),
-    INDEX by_queue_id queue_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_message_id message_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_trace_id trace_id TYPE bloom_filter(0.01) GRANULARITY 1
+    -- Given by our own mail system; else it follows from the Message-ID, which every host sees.
+    trace_id String ALIAS if(notEmpty(trace_given) OR empty(message_id), trace_given, lower(hex(substring(SHA256(message_id), 1, 8)))),
+    INDEX by_queue_id queue_id TYPE bloom_filter(0.025) GRANULARITY 1,
+    INDEX by_message_id message_id TYPE bloom_filter(0.025) GRANULARITY 1,
+    INDEX by_trace_id trace_id TYPE bloom_filter(0.025) GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toDate(ts)
@@ -52,12 +54,12 @@ CREATE TABLE IF NOT EXISTS deliveries
     tenant LowCardinality(String) DEFAULT 'default',
     ts DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     node LowCardinality(String) CODEC(ZSTD(1)),
-    event_id UInt128 CODEC(NONE),
+    event_id UInt128 CODEC(ZSTD(1)),
     mta LowCardinality(String) CODEC(ZSTD(1)),
     queue_id String CODEC(ZSTD(3)),
     next_queue_id String CODEC(ZSTD(3)),
     message_id String CODEC(ZSTD(3)),
-    trace_id String CODEC(ZSTD(3)),
+    trace_given String CODEC(ZSTD(3)),
     sender_user String CODEC(ZSTD(3)),
     sender_domain String CODEC(ZSTD(3)),
     rcpt_user String CODEC(ZSTD(3)),
@@ -73,22 +75,33 @@ CREATE TABLE IF NOT EXISTS deliveries
     enhanced_code LowCardinality(String) CODEC(ZSTD(1)),
     class LowCardinality(String) CODEC(ZSTD(1)),
     class_rule LowCardinality(String) CODEC(ZSTD(1)),
-    response String CODEC(ZSTD(3)),
+    response_values Array(String) CODEC(ZSTD(3)),
     response_template LowCardinality(String) CODEC(ZSTD(1)),
     tls_version LowCardinality(String) CODEC(ZSTD(1)),
     tls_cipher LowCardinality(String) CODEC(ZSTD(1)),
     tls_trust LowCardinality(String) CODEC(ZSTD(1)),
     size_bytes UInt64 CODEC(T64, ZSTD(1)),
-    delay_total_ms UInt64 CODEC(T64, ZSTD(1)),
-    delay_a_ms UInt64 CODEC(T64, ZSTD(1)),
-    delay_b_ms UInt64 CODEC(T64, ZSTD(1)),
-    delay_c_ms UInt64 CODEC(T64, ZSTD(1)),
-    delay_d_ms UInt64 CODEC(T64, ZSTD(1)),
+    delay_total_ms UInt64 CODEC(GCD, T64, ZSTD(1)),
+    delay_a_ms UInt64 CODEC(GCD, T64, ZSTD(1)),
+    delay_b_ms UInt64 CODEC(GCD, T64, ZSTD(1)),
+    delay_c_ms UInt64 CODEC(GCD, T64, ZSTD(1)),
+    delay_d_ms UInt64 CODEC(GCD, T64, ZSTD(1)),
     protocol LowCardinality(String) CODEC(ZSTD(1)),
-    INDEX by_queue_id queue_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_next_queue_id next_queue_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_message_id message_id TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX by_trace_id trace_id TYPE bloom_filter(0.01) GRANULARITY 1
+    -- Given by our own mail system; else it follows from the Message-ID, which every host sees.
+    trace_id String ALIAS if(notEmpty(trace_given) OR empty(message_id), trace_given, lower(hex(substring(SHA256(message_id), 1, 8)))),
+    -- The template with a variable part in the place of each asterisk and one after its end. A part that another column
+    -- holds is one octet that says which; one part too many says that the first is the whole text.
+    response String ALIAS if(length(response_values) > length(splitByChar('*', response_template)), response_values[1],
+        arrayStringConcat(arrayMap((text, value) -> concat(text, multiIf(
+            value = '\x01', next_queue_id, value = '\x02', message_id, value = '\x03', mx_host,
+            value = '\x04', replaceOne(IPv6NumToString(mx_ip), '::ffff:', ''),
+            value = '\x05', concat(rcpt_user, '@', rcpt_domain), value = '\x06', concat(sender_user, '@', sender_domain),
+            value = '\x07', queue_id, value = '\x08', rcpt_domain, value)),
+            splitByChar('*', response_template), arrayResize(response_values, length(splitByChar('*', response_template)))))),
+    INDEX by_queue_id queue_id TYPE bloom_filter(0.025) GRANULARITY 1,
+    INDEX by_next_queue_id next_queue_id TYPE bloom_filter(0.025) GRANULARITY 1,
+    INDEX by_message_id message_id TYPE bloom_filter(0.025) GRANULARITY 1,
+    INDEX by_trace_id trace_id TYPE bloom_filter(0.025) GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toDate(ts)
@@ -103,7 +116,7 @@ CREATE TABLE IF NOT EXISTS sessions
     tenant LowCardinality(String) DEFAULT 'default',
     ts DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     node LowCardinality(String) CODEC(ZSTD(1)),
-    event_id UInt128 CODEC(NONE),
+    event_id UInt128 CODEC(ZSTD(1)),
     protocol LowCardinality(String) CODEC(ZSTD(1)),
     `user` String CODEC(ZSTD(3)),
     client_ip IPv6 CODEC(ZSTD(1)),
@@ -126,7 +139,7 @@ CREATE TABLE IF NOT EXISTS auth_events
     tenant LowCardinality(String) DEFAULT 'default',
     ts DateTime64(6, 'UTC') CODEC(Delta, ZSTD(1)),
     node LowCardinality(String) CODEC(ZSTD(1)),
-    event_id UInt128 CODEC(NONE),
+    event_id UInt128 CODEC(ZSTD(1)),
     protocol LowCardinality(String) CODEC(ZSTD(1)),
     `user` String CODEC(ZSTD(3)),
     client_ip IPv6 CODEC(ZSTD(1)),

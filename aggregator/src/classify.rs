@@ -13,7 +13,9 @@ use std::fmt::Write as _;
 use self::rules::RULES;
 pub use self::rules::version;
 pub use self::template::template;
+pub(crate) use self::template::template_and_values;
 use crate::event::{Bounce, Delivery, DeliveryOutcome, Event, Reception, ReceptionVerdict};
+use crate::quick::Quick;
 
 /// Different replies whose class is remembered; when they are more, all are forgotten and found again.
 const REMEMBERED: usize = 10_000;
@@ -30,7 +32,7 @@ pub struct Class {
 /// Fills in the columns that follow from a reply.
 #[derive(Default)]
 pub struct Classifier {
-    known: HashMap<String, Class>,
+    known: HashMap<String, Class, Quick>,
     key: String,
 }
 

@@ -13,8 +13,9 @@ mod report;
 mod returned;
 mod row;
 mod session;
+mod stored;
 
-pub use cell::{Address, Cell, EventId, Scores, Time, put_text, put_varint};
+pub use cell::{Address, Cell, EventId, Scores, Time, Values, put_text, put_varint};
 pub use host::{QueueSample, RawLine, ResourceSample};
 pub use incident::{EvidenceRow, IncidentRow, PageRow, PageState, RemedyRow, RemedyState};
 pub use mail::{Delivery, DeliveryOutcome, Reception, ReceptionVerdict};

@@ -23,7 +23,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use scribe::trace_id;
+pub(crate) use scribe::trace_of_message;
 
 use std::io::{self, Read};
 use std::path::Path;

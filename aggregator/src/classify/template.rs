@@ -6,6 +6,12 @@ const LOOKED_AT_BYTES: usize = 600;
 /// Appends the template of a reply: `550 5.1.1 <ann@example.org>: no such user q12si34` becomes
 /// `550 5.1.1 <*>: no such user *`.
 pub fn template(response: &str, out: &mut String) {
+    template_and_values(response, out, &mut |_| {});
+}
+
+/// The same, and gives what stands in the places of the asterisks, in order, and after them what follows the part of a
+/// long reply that is looked at.
+pub fn template_and_values<'a>(response: &'a str, out: &mut String, value: &mut impl FnMut(&'a str)) {
     let mut end = response.len().min(LOOKED_AT_BYTES);
     while !response.is_char_boundary(end) {
         end -= 1;
@@ -26,7 +32,10 @@ pub fn template(response: &str, out: &mut String) {
         if !word.is_empty() {
             let bare = word.trim_end_matches(['.', ':', '!', '?']);
             let before = start.checked_sub(1).and_then(|before| bytes.get(before)).copied();
-            let variable = if digit {
+            let variable = if memchr::memchr(b'*', bare.as_bytes()).is_some() {
+                // Every asterisk of a template stands for something.
+                true
+            } else if digit {
                 !(is_code(bare) || list_follows && is_domain(bare))
             } else {
                 bytes.get(at) == Some(&b'[')
@@ -36,6 +45,7 @@ pub fn template(response: &str, out: &mut String) {
             };
             if variable && !bare.is_empty() {
                 out.push('*');
+                value(bare);
                 out.push_str(word.get(bare.len()..).unwrap_or_default());
             } else {
                 out.push_str(word);
@@ -48,28 +58,23 @@ pub fn template(response: &str, out: &mut String) {
         }
         out.push_str(text.get(gap..at).unwrap_or_default());
     }
+    if let Some(rest) = response.get(end..).filter(|rest| !rest.is_empty()) {
+        value(rest);
+    }
 }
 
+/// Whether an octet lies between words: a table, because every octet of every reply is asked.
 fn is_boundary(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b'\t'
-            | b'<'
-            | b'>'
-            | b'('
-            | b')'
-            | b'['
-            | b']'
-            | b'{'
-            | b'}'
-            | b','
-            | b';'
-            | b'='
-            | b'"'
-            | b'\''
-            | b'/'
-            | b'|'
-    )
+    const BOUNDARIES: [bool; 256] = {
+        let (mut table, mut at) = ([false; 256], 0);
+        let boundaries = b" \t<>()[]{},;=\"'/|";
+        while at < boundaries.len() {
+            table[boundaries[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    BOUNDARIES[usize::from(byte)]
 }
 
 /// `550`, `5.1.1`, `550-5.1.1`

@@ -44,6 +44,8 @@ const USERS: &str = "<clickhouse>
             <insert_deduplicate>1</insert_deduplicate>
             <deduplicate_blocks_in_dependent_materialized_views>1</deduplicate_blocks_in_dependent_materialized_views>
             <log_queries>0</log_queries>
+            <!-- SELECT * shows the columns that a table computes too: `response` and `trace_id` are of the contract. -->
+            <asterisk_include_alias_columns>1</asterisk_include_alias_columns>
             <!-- The kernel refuses every connection: trying again only holds a thread. -->
             <http_max_tries>1</http_max_tries>
             <s3_retry_attempts>0</s3_retry_attempts>

@@ -1,6 +1,6 @@
 //! A message taken in, and each attempt to pass it on.
 
-use super::{Address, Scores, row, word};
+use super::{Address, Scores, Values, row, stored, word};
 
 word! {
     /// What became of a message that somebody offered.
@@ -43,8 +43,8 @@ row! {
         queue_id: String,
         /// The Message-ID, without angle brackets.
         message_id: String,
-        /// The same over all hops of one message.
-        trace_id: String,
+        /// The same over all hops of one message; where it is not given, it follows from the Message-ID.
+        trace_id: String => trace_given: String = stored::trace_of_reception,
         /// The client's address.
         client_ip: Option<Address>,
         /// The client's verified name.
@@ -107,8 +107,8 @@ row! {
         next_queue_id: String,
         /// The Message-ID, without angle brackets.
         message_id: String,
-        /// The same over all hops of one message.
-        trace_id: String,
+        /// The same over all hops of one message; where it is not given, it follows from the Message-ID.
+        trace_id: String => trace_given: String = stored::trace_of_delivery,
         /// Local part of the reverse-path.
         sender_user: String,
         /// Domain of the reverse-path.
@@ -139,10 +139,10 @@ row! {
         class: String,
         /// The rule that said so.
         class_rule: String,
-        /// The text of the reply.
-        response: String,
+        /// The text of the reply. Stored as its template and its variable parts.
+        response: String => response_values: Values = stored::response_values,
         /// That text with its variable parts taken out.
-        response_template: String,
+        response_template: String => response_template: String = stored::response_template,
         /// `TLSv1.3` …; empty when in the clear.
         tls_version: String,
         /// The cipher suite.

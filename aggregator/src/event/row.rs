@@ -17,7 +17,7 @@ pub struct Stamp<'a> {
 pub trait Row: Sized {
     /// The table's name.
     const TABLE: &'static str;
-    /// The columns in their order, each with the type it is sent as.
+    /// The stored columns in their order, each with the type it is sent as.
     const COLUMNS: &'static [(&'static str, &'static str)];
     /// When it happened.
     fn ts(&self) -> Time;
@@ -79,8 +79,24 @@ macro_rules! word {
 }
 
 /// Declares one table: a struct with the common columns and its own.
+///
+/// `response: String => response_values: Values = make` is a column that the table computes from others: what is
+/// stored is `response_values`, which `make` gets from the row.
 macro_rules! row {
-    ($(#[$meta:meta])* $name:ident => $table:literal { $($(#[$doc:meta])* $field:ident: $type:ty),+ $(,)? }) => {
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $stored:ident) => { stringify!($stored) };
+    (@type $type:ty) => { <$type as $crate::event::Cell>::TYPE };
+    (@type $type:ty, $kind:ty) => { <$kind as $crate::event::Cell>::TYPE };
+    (@write $rows:ident, $out:ident, $field:ident) => {
+        $crate::event::Cell::write_column($rows.clone().map(|row| &row.$field), $out)
+    };
+    (@write $rows:ident, $out:ident, $field:ident, $make:path) => {{
+        let cells: Vec<_> = $rows.clone().map($make).collect();
+        $crate::event::Cell::write_column(cells.iter(), $out)
+    }};
+    ($(#[$meta:meta])* $name:ident => $table:literal {
+        $($(#[$doc:meta])* $field:ident: $type:ty $(=> $stored:ident: $kind:ty = $make:path)?),+ $(,)?
+    }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(default)]
@@ -106,7 +122,7 @@ macro_rules! row {
                 ("ts", <$crate::event::Time as $crate::event::Cell>::TYPE),
                 ("node", <String as $crate::event::Cell>::TYPE),
                 ("event_id", <$crate::event::EventId as $crate::event::Cell>::TYPE),
-                $((stringify!($field), <$type as $crate::event::Cell>::TYPE),)+
+                $(($crate::event::row!(@name $field $($stored)?), $crate::event::row!(@type $type $(, $kind)?)),)+
             ];
             fn ts(&self) -> $crate::event::Time { self.ts }
             fn stamp(&mut self, stamp: $crate::event::Stamp<'_>) {
@@ -156,7 +172,7 @@ macro_rules! row {
                 Cell::write_column(rows.clone().map(|row| &row.node), out);
                 head(out);
                 Cell::write_column(rows.clone().map(|row| &row.event_id), out);
-                $(head(out); Cell::write_column(rows.clone().map(|row| &row.$field), out);)+
+                $(head(out); $crate::event::row!(@write rows, out, $field $(, $make)?);)+
             }
         }
     };

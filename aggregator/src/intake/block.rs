@@ -96,19 +96,26 @@ impl<'a> Reader<'a> {
         (0..count).try_for_each(|_| self.text().map(drop))
     }
 
+    /// The ends of maps or arrays; the last is how many entries they have together.
+    fn ends(&mut self, rows: u64) -> Result<u64, Refusal> {
+        let ends = self.take(rows * 8)?;
+        let mut last = 0;
+        for end in ends.as_chunks::<8>().0 {
+            let end = u64::from_le_bytes(*end);
+            if end < last {
+                return Err(Refusal::Damaged("the ends of a column go backwards"));
+            }
+            last = end;
+        }
+        Ok(last)
+    }
+
     fn skip_column(&mut self, kind: &str, rows: u64) -> Result<(), Refusal> {
         let width = match kind {
             "String" => return self.skip_texts(rows),
+            "Array(String)" => return self.ends(rows).and_then(|last| self.skip_texts(last)),
             "Map(String, Float32)" => {
-                let ends = self.take(rows * 8)?;
-                let mut last = 0;
-                for end in ends.as_chunks::<8>().0 {
-                    let end = u64::from_le_bytes(*end);
-                    if end < last {
-                        return Err(Refusal::Damaged("the ends of a map go backwards"));
-                    }
-                    last = end;
-                }
+                let last = self.ends(rows)?;
                 self.skip_texts(last)?;
                 return self.take(last.saturating_mul(4)).map(drop);
             }

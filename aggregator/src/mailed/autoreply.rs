@@ -6,7 +6,7 @@ use super::identity::{cut, event_id, instant, mailbox};
 use super::mime::{Head, Mail};
 use super::{Answer, Context, Entry, Paper, Reading};
 use crate::event::AutoReply;
-use crate::source::trace_id;
+use crate::source::trace_of_message;
 
 pub(super) const ENTRY: Entry = Entry { name: "autoreply", title: "automatic reply", read };
 
@@ -93,7 +93,7 @@ fn read(paper: &Paper<'_>, context: &Context, out: &mut Reading) -> Result<Answe
         event_id: event_id("auto_replies", &[&from_domain, &report_id], 0),
         kind: kind.to_owned(),
         rule,
-        trace_id: trace_id(&message_id, "", ""),
+        trace_id: trace_of_message(&message_id),
         message_id,
         report_id,
         from_user,

@@ -13,7 +13,7 @@ use super::mime::{Head, Mail};
 use super::{Answer, Context, Entry, Paper, Reading};
 use crate::dialect::text::{enhanced_code, reply_codes};
 use crate::event::{Bounce, DeliveryOutcome};
-use crate::source::trace_id;
+use crate::source::trace_of_message;
 use layout::Failed;
 
 pub(super) const ENTRY: Entry = Entry { name: "bounce", title: "free-form bounce", read };
@@ -55,7 +55,7 @@ impl Notice {
             ts: instant(&[mail.head.date("date")], context),
             style: style.to_owned(),
             report_id: mail.id(),
-            trace_id: trace_id(&message_id, "", ""),
+            trace_id: trace_of_message(&message_id),
             message_id,
             ..Bounce::default()
         };

@@ -5,7 +5,7 @@ use super::fields;
 use super::identity::{cut, date, domain, event_id, instant, mailbox};
 use super::{Answer, Context, Entry, Paper, Reading};
 use crate::event::DmarcFailure;
-use crate::source::trace_id;
+use crate::source::trace_of_message;
 
 pub(super) const ENTRY: Entry = Entry { name: "failure", title: "DMARC failure report", read };
 
@@ -54,7 +54,7 @@ fn read(paper: &Paper<'_>, context: &Context, out: &mut Reading) -> Result<Answe
         dkim_selector: cut(said("dkim-selector")).to_owned(),
         spf_dns: cut(said("spf-dns")).to_owned(),
         auth_results: cut(&feedback.all("authentication-results").collect::<Vec<_>>().join("; ")).to_owned(),
-        trace_id: trace_id(&message_id, "", ""),
+        trace_id: trace_of_message(&message_id),
         message_id,
         report_id,
         arrived_at,

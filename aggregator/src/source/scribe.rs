@@ -10,7 +10,7 @@ use crate::metrics;
 /// Octets of an unrecognised line that are kept.
 const RAW_BYTES: usize = KEPT;
 /// The index of a raw line among the events of its line: after all others.
-const RAW_INDEX: u32 = u32::MAX;
+const RAW_INDEX: u8 = u8::MAX;
 
 /// What holds for all lines of a reader.
 #[derive(Debug, Clone)]
@@ -68,13 +68,13 @@ impl Scribe {
         source: &mut Source,
         line: &[u8],
         offset: Option<u64>,
-        identity: &dyn Fn(u32) -> EventId,
+        identity: &dyn Fn(u8) -> EventId,
         out: &mut Vec<Event>,
     ) -> Reading {
         let before = out.len();
         let reading = reader.line(line, out);
         let mut last = None;
-        for (index, event) in (0_u32..).zip(out.iter_mut().skip(before)) {
+        for (index, event) in (0_u8..RAW_INDEX).zip(out.iter_mut().skip(before)) {
             last = Some(event.ts());
             self.finish(event, identity(index));
         }
@@ -103,11 +103,9 @@ impl Scribe {
         reading
     }
 
-    fn identity(&self, origin: Digest, offset: u64, index: u32) -> EventId {
-        let (offset, index) = (offset.to_le_bytes(), index.to_le_bytes());
-        let parts = [self.node.as_bytes(), &origin.0, &offset, &index];
-        // The first event of a line needs no index.
-        EventId::of(if index == [0; 4] { &parts[..3] } else { &parts })
+    /// A line makes a few events; no log is longer than 2^56 octets.
+    fn identity(&self, origin: Digest, offset: u64, index: u8) -> EventId {
+        EventId::at(&[self.node.as_bytes(), &origin.0], offset << 8 | u64::from(index))
     }
 
     fn finish(&self, event: &mut Event, id: EventId) {
@@ -140,14 +138,25 @@ impl Scribe {
     }
 }
 
-/// What all hops of a message share: from its Message-ID, which every host sees, or else from node and queue id.
-/// Empty when a line names neither.
-pub(crate) fn trace_id(message_id: &str, node: &str, queue_id: &str) -> String {
-    let digest = match (message_id, queue_id) {
-        ("", "") => return String::new(),
-        ("", queue_id) => EventId::of(&[node.as_bytes(), queue_id.as_bytes()]).0.to_le_bytes(),
-        (message_id, _) => super::origin::Digest::of(message_id.as_bytes()).0,
-    };
-    let digits = digest[..8].iter().flat_map(|byte| [byte >> 4, byte & 15]);
+/// What all hops of a message share. The table makes it of the Message-ID, which every host sees; where there is none,
+/// of node and queue id here. Empty when a line names neither.
+fn trace_id(message_id: &str, node: &str, queue_id: &str) -> String {
+    if !message_id.is_empty() || queue_id.is_empty() {
+        return String::new();
+    }
+    digits(&EventId::of(&[node.as_bytes(), queue_id.as_bytes()]).0.to_le_bytes())
+}
+
+/// What the tables make of a Message-ID, for tables that store it; empty without one.
+pub(crate) fn trace_of_message(message_id: &str) -> String {
+    if message_id.is_empty() {
+        return String::new();
+    }
+    digits(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message_id.as_bytes()).as_ref())
+}
+
+/// The first eight octets in hexadecimal.
+fn digits(digest: &[u8]) -> String {
+    let digits = digest.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }

@@ -121,7 +121,9 @@ fn texts(out: &mut impl Write, title: &str, list: &[Count]) -> fmt::Result {
     }
     writeln!(out, "\n{title}")?;
     for count in list {
-        writeln!(out, "{}  {}", pad_left(&grouped(count.count), 11), cut(&count.name, TEXT))?;
+        // Postfix says this before the words of every other host.
+        let said = count.name.strip_prefix("host *[*] said: ").unwrap_or(&count.name);
+        writeln!(out, "{}  {}", pad_left(&grouped(count.count), 11), cut(said, TEXT))?;
     }
     Ok(())
 }
