@@ -106,6 +106,9 @@ pub struct NodeConfig {
     /// How often the host's resources are sampled, in seconds.
     #[serde(default = "defaults::sample_s")]
     pub sample_s: u64,
+    /// What prints a foreign mail system's queue, one JSON object a message: `["postqueue", "-j"]`. Empty: none.
+    #[serde(default)]
+    pub queue_command: Vec<String>,
     /// The logs that it follows.
     #[serde(default)]
     pub log: Vec<LogConfig>,

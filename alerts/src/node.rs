@@ -4,6 +4,7 @@
 //! host's own list, and nonce, fence and budget, which it keeps on disk, allow it.
 
 mod memory;
+mod queue;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -157,7 +158,8 @@ pub async fn serve_on<S: Supervisor>(
         .route("/v1/evidence", post(evidence::<S>))
         .route("/v1/orders", post(order::<S>))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES))
-        .with_state(node);
+        .with_state(node)
+        .merge(queue::router(config.queue_command));
     let listener = Bounded::new(listener, IDLE);
     let served = axum::serve(listener, router).with_graceful_shutdown(context.shutdown.cancelled_owned()).await;
     if let Err(error) = served {

@@ -61,6 +61,7 @@ impl World {
             restarts_per_unit_hour: 2,
             restarts_per_host_day: 4,
             sample_s: 60,
+            queue_command: Vec::new(),
             log: Vec::new(),
             syslog: Vec::new(),
         };

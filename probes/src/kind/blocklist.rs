@@ -17,7 +17,7 @@ use crate::dns::blocklist::{Verdict, label, verdict};
 use crate::dns::{Dns, canonical};
 
 /// Lists that one check asks.
-pub(super) const LISTS_MAX: usize = 20;
+const LISTS_MAX: usize = 20;
 /// Addresses of a host that are asked about.
 const ADDRESSES_MAX: usize = 16;
 
