@@ -17,6 +17,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0006_rollups", include_str!("../schema/0006_rollups.sql")),
     ("0007_views", include_str!("../schema/0007_views.sql")),
     ("0008_trace", include_str!("../schema/0008_trace.sql")),
+    ("0009_watching", include_str!("../schema/0009_watching.sql")),
 ];
 
 const DATABASE: &str = "CREATE DATABASE IF NOT EXISTS varde";
