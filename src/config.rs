@@ -169,6 +169,7 @@ impl Config {
         {
             let mut config = Self { dir, site, mail, events, probes, alerts, node, web, pager };
             config.resolve_paths();
+            config.probes.inherit();
             if checks == Checks::All {
                 config.check_across(&mut document);
             }

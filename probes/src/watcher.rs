@@ -1,9 +1,11 @@
 //! A watcher: one vantage. It runs the checks, trades observations with the other watchers, and judges.
 
-mod core;
+pub(crate) mod core;
 mod driver;
+pub mod posture;
 mod run;
 mod service;
+mod waiting;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use chrono_tz::Tz;
 use futures_util::StreamExt as _;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +50,7 @@ pub struct WatcherContext {
     pub data_dir: PathBuf,
     /// Where its events go.
     pub emitter: Emitter,
-    /// Where its judgements go. When the responder is behind, up to 256 wait in the watcher, and then the oldest go.
+    /// Where its judgements go. When the responder is behind they wait in the watcher, and only suspicions are dropped.
     pub judgements: mpsc::Sender<Judgement>,
     /// The zone whose days the page shows.
     pub time_zone: Tz,
@@ -84,6 +86,7 @@ pub enum WatcherError {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     keys: Arc<BTreeMap<String, PublicKey>>,
+    posture: watch::Receiver<Arc<Vec<posture::Audited>>>,
 }
 
 /// Starts the watcher `me`. The paths of the configuration must have been resolved. The task ends after
@@ -115,14 +118,14 @@ async fn start_with(
         keys.insert(peer.name.clone(), PublicKey::read(&peer.public_key_file)?);
     }
     let path = context.data_dir.join("history.sqlite");
-    let (for_core, name) = (config.clone(), me.to_owned());
+    let (for_core, name, now) = (config.clone(), me.to_owned(), Time::now());
     let restore = move || -> Result<(Arc<History>, Core), HistoryError> {
         let (history, aside) = History::open(&path)?;
         if let Some(aside) = aside {
             let aside = aside.display();
             tracing::error!("the history was damaged; it is set aside as {aside}, and a fresh one begun");
         }
-        let core = restored(for_core, index, &name, &history)?;
+        let core = restored(for_core, index, &name, &history, now)?;
         Ok((Arc::new(history), core))
     };
     let (history, core) = tokio::task::spawn_blocking(restore).await??;
@@ -147,6 +150,17 @@ async fn start_with(
         news.push(link.news.clone());
         links.spawn(link.run(context.shutdown.clone()));
     }
+    let (told, posture) = watch::channel(Arc::new(Vec::new()));
+    let auditor = posture::Auditor {
+        domains: posture::assigned(&config.watch, me),
+        me: me.to_owned(),
+        history: history.clone(),
+        emitter: context.emitter.clone(),
+        told,
+        audit: posture::audit(),
+        shutdown: context.shutdown.clone(),
+    };
+    let auditing = tokio::spawn(auditor.run());
     let driver = Driver {
         core,
         config: config.clone(),
@@ -165,14 +179,14 @@ async fn start_with(
         // The driver owns the writer's queue: when it ends, the writer writes the rest and ends too.
         driver.run().await;
         let _ = writer.await;
+        let _ = auditing.await;
         links.shutdown().await;
     });
-    Ok((Handle { commands, keys: Arc::new(keys) }, task))
+    Ok((Handle { commands, keys: Arc::new(keys), posture }, task))
 }
 
 /// The state that the history tells of.
-fn restored(config: Arc<Config>, index: usize, me: &str, history: &History) -> Result<Core, HistoryError> {
-    let now = Time::now();
+fn restored(config: Arc<Config>, index: usize, me: &str, history: &History, now: Time) -> Result<Core, HistoryError> {
     let until = exchange::horizon(now);
     let slots: BTreeMap<(String, String), i64> =
         history.last_slots(me, until)?.into_iter().map(|(target, check, slot)| ((target, check), slot)).collect();
@@ -189,10 +203,11 @@ fn restored(config: Arc<Config>, index: usize, me: &str, history: &History) -> R
 }
 
 impl Handle {
-    /// `GET /api/v1/status`, `GET /health`, and what the other watchers tell: `POST /peer/v1/observations`.
+    /// `GET /api/v1/status`, `GET /api/v1/posture`, `GET /health`, and what the other watchers tell: `POST /peer/v1/observations`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/api/v1/status", get(status))
+            .route("/api/v1/posture", get(audits))
             .route("/health", get(health))
             .route(exchange::PATH, post(observations))
             .layer(DefaultBodyLimit::max(exchange::MAX_BODY_BYTES))
@@ -225,6 +240,11 @@ async fn status(State(handle): State<Handle>) -> Response {
         Some(status) => Json(status.as_ref()).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the watcher does not answer\n").into_response(),
     }
+}
+
+async fn audits(State(handle): State<Handle>) -> Response {
+    let audits = handle.posture.borrow().clone();
+    Json(audits.as_ref()).into_response()
 }
 
 async fn health(State(handle): State<Handle>) -> Response {

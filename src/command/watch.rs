@@ -13,7 +13,9 @@ use probes::keys::{PublicKey, SigningKey};
 use probes::observation::Observation;
 use probes::watcher::{self, Handle, WatcherContext};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::cli::Watch;
 use crate::{roles, stop};
@@ -27,6 +29,31 @@ struct Chain(Handle);
 impl Prober for Chain {
     fn run_target<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Vec<Observation>> {
         self.0.run_target(target).boxed()
+    }
+}
+
+/// A runtime with a thread of its own. Probing has it for itself: whatever paging has to do, no check is late for it.
+struct Apart(Option<Runtime>);
+
+impl Apart {
+    fn new() -> std::io::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("watching").enable_all().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -57,7 +84,10 @@ pub async fn run(args: &Watch) -> anyhow::Result<ExitCode> {
         time_zone: config.site.time_zone,
         shutdown: stop.clone(),
     };
-    let (handle, watcher_task) = watcher::start(probes_config.clone(), me, watching).await?;
+    let apart = Apart::new().context("the watcher's own thread cannot be started")?;
+    let (name, its_config) = (me.clone(), probes_config.clone());
+    let started = apart.spawn(async move { watcher::start(its_config, &name, watching).await });
+    let (handle, watcher_task) = started.await??;
 
     let peers = watchers.iter().filter(|watcher| watcher.name != *me).map(|watcher| {
         let public_key = PublicKey::read(&watcher.public_key_file)?;

@@ -1,18 +1,18 @@
 //! The watcher's one task: it owns the state, and everything else talks to it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::emit::Emitter;
 use aggregator::event::{ProbeRun, ProbeStep, Time};
 use chrono_tz::Tz;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Action, Core};
 use super::run::{self, Prober};
+use super::waiting::Waiting;
 use super::writer::{Job, Load};
 use crate::config::Config;
 use crate::judgement::Judgement;
@@ -20,13 +20,12 @@ use crate::observation::Observation;
 use crate::status::Status;
 use crate::verdict::Cast;
 
-/// Checks that run at the same time at most.
-pub const CONCURRENT_RUNS: usize = 64;
-/// Judgements that wait for a responder that is behind. Past it the oldest goes, with a line in the log: what is
-/// newer says more about now.
-pub const WAITING_JUDGEMENTS: usize = 256;
 /// A status is made at most this often.
 const STATUS_AGE_MS: u64 = 1_000;
+/// Services that are put into a status at a time: between them the watcher does what is due.
+const STATUS_CHUNK: usize = 32;
+/// Requests for a status that wait for it at most; further ones are not answered.
+const STATUS_REPLIES: usize = 64;
 /// The state is looked at this often, even when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -91,37 +90,43 @@ pub struct Driver {
 struct Work {
     runs: JoinSet<(usize, Observation)>,
     waiters: Vec<Waiter>,
-    judgements: VecDeque<Judgement>,
+    judgements: Waiting,
     status: Option<Arc<Status>>,
+    /// A status that is being made, and who waits for it.
+    making: Option<Status>,
+    replies: Vec<oneshot::Sender<Arc<Status>>>,
 }
 
 impl Driver {
     /// Runs until it is told to stop; runs that go on then are given up.
     pub async fn run(mut self) {
         let mut work = Work::default();
-        let permits = Arc::new(Semaphore::new(CONCURRENT_RUNS));
         loop {
             let now = Time::now();
             let actions = self.core.tick(now);
-            self.perform(actions, &mut work, &permits);
+            self.perform(actions, &mut work);
             self.tell(&mut work);
-            let pause =
-                self.core.wake().map_or(TICK, |wake| Duration::from_millis(wake.millis_since(now) + 1)).min(TICK);
+            self.report(&mut work);
+            let pause = match work.making {
+                Some(_) => Duration::ZERO,
+                None => self.core.wake().map_or(TICK, |wake| Duration::from_millis(wake.millis_since(now) + 1)),
+            };
+            let pause = pause.min(TICK);
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
                 Some(ended) = work.runs.join_next() => {
                     if let Ok((seat, seen)) = ended {
-                        self.finished(seat, seen, &mut work, &permits);
+                        self.finished(seat, seen, &mut work);
                     }
                 }
-                Some(command) = self.commands.recv() => self.obey(command, &mut work, &permits),
+                Some(command) = self.commands.recv() => self.obey(command, &mut work),
                 Some(peer) = self.acknowledged.recv() => {
                     if let Some(watcher) = self.core.watcher(&peer) {
                         self.core.contact(watcher, Time::now());
                     }
                 }
                 Some((service, casts)) = self.loaded.recv() => {
-                    self.core.services[service].restore(casts, Time::now());
+                    self.core.restore(service, Some(casts), Time::now());
                 }
                 () = tokio::time::sleep(pause) => {}
             }
@@ -129,7 +134,7 @@ impl Driver {
         work.runs.shutdown().await;
     }
 
-    fn finished(&mut self, seat: usize, seen: Observation, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn finished(&mut self, seat: usize, seen: Observation, work: &mut Work) {
         for waiter in work.waiters.iter_mut().filter(|waiter| waiter.since <= seen.ts) {
             if let Some(place) = waiter.seats.iter().position(|other| *other == seat) {
                 waiter.seats.swap_remove(place);
@@ -137,13 +142,13 @@ impl Driver {
             }
         }
         let actions = self.core.finish(seat, seen, Time::now());
-        self.perform(actions, work, permits);
+        self.perform(actions, work);
         for waiter in work.waiters.extract_if(.., |waiter| waiter.seats.is_empty()) {
             let _ = waiter.reply.send(waiter.seen);
         }
     }
 
-    fn obey(&mut self, command: Command, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn obey(&mut self, command: Command, work: &mut Work) {
         let now = Time::now();
         match command {
             Command::Heard { from, observations, reply } => {
@@ -152,7 +157,7 @@ impl Driver {
                 }
                 for seen in observations {
                     let actions = self.core.hear(seen, now);
-                    self.perform(actions, work, permits);
+                    self.perform(actions, work);
                 }
                 let _ = reply.send(());
             }
@@ -166,18 +171,40 @@ impl Driver {
             }
             Command::Status(reply) => {
                 let fresh = |kept: &Arc<Status>| kept.as_of <= now && now.millis_since(kept.as_of) < STATUS_AGE_MS;
-                let kept = work.status.take().filter(fresh);
-                let status = kept.unwrap_or_else(|| Arc::new(self.core.status(now, self.zone)));
-                work.status = Some(status.clone());
-                let _ = reply.send(status);
+                match work.status.take().filter(fresh) {
+                    Some(status) => {
+                        work.status = Some(status.clone());
+                        let _ = reply.send(status);
+                    }
+                    None if work.replies.len() < STATUS_REPLIES => {
+                        work.replies.push(reply);
+                        work.making.get_or_insert_with(|| self.core.status_head(now));
+                    }
+                    None => {}
+                }
             }
         }
     }
 
-    fn perform(&mut self, actions: Vec<Action>, work: &mut Work, permits: &Arc<Semaphore>) {
+    /// Goes on with the status that is being made: a little at a time, so that no check is late for it.
+    fn report(&self, work: &mut Work) {
+        let Some(status) = &mut work.making else { return };
+        let (all, made) = (self.core.services.len(), status.services.len());
+        let chunk = made..all.min(made + STATUS_CHUNK);
+        let as_of = status.as_of;
+        status.services.extend(chunk.map(|index| self.core.service_status(index, as_of, self.zone)));
+        if status.services.len() == all
+            && let Some(status) = work.making.take().map(Arc::new)
+        {
+            work.replies.drain(..).for_each(|reply| drop(reply.send(status.clone())));
+            work.status = Some(status);
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, work: &mut Work) {
         for action in actions {
             match action {
-                Action::Probe { seat, slot } => self.probe(seat, slot, work, permits),
+                Action::Probe { seat, slot } => self.probe(seat, slot, work),
                 Action::Keep(seen) => {
                     if seen.vantage == self.core.name() {
                         self.emit(&seen);
@@ -189,7 +216,7 @@ impl Driver {
                     self.emitter.emit((*row).clone());
                     self.write(Job::Announce(*row));
                 }
-                Action::Tell(judgement) => work.judgements.push_back(judgement),
+                Action::Tell(judgement) => work.judgements.push(judgement),
                 Action::Restore(index) => {
                     let load = load(&self.config, &self.core, index);
                     self.write(Job::Load(load));
@@ -198,12 +225,11 @@ impl Driver {
         }
     }
 
-    fn probe(&self, seat: usize, slot: Option<i64>, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn probe(&self, seat: usize, slot: Option<i64>, work: &mut Work) {
         let (target, check) = (self.core.seats[seat].target, self.core.seats[seat].check);
-        let (config, prober, permits) = (self.config.clone(), self.prober.clone(), permits.clone());
+        let (config, prober) = (self.config.clone(), self.prober.clone());
         let me = self.core.name().to_owned();
         work.runs.spawn(async move {
-            let _permit = permits.acquire().await;
             let target = &config.target[target];
             let seen = run::observe(&prober, &config, target, &target.check[check], &me, slot).await;
             (seat, seen)
@@ -214,23 +240,21 @@ impl Driver {
         let Err(error) = self.jobs.try_send(job) else { return };
         tracing::error!("the history's writer does not keep up, an entry is not kept: {error}");
         if let Job::Load(load) = error.into_inner() {
-            self.core.services[load.index].release();
+            self.core.restore(load.index, None, Time::now());
         }
     }
 
     /// Hands judgements over without ever waiting for the responder.
     fn tell(&self, work: &mut Work) {
-        while let Some(judgement) = work.judgements.pop_front() {
+        while let Some(judgement) = work.judgements.pop() {
             if let Err(mpsc::error::TrySendError::Full(judgement)) = self.judgements.try_send(judgement) {
-                work.judgements.push_front(judgement);
+                work.judgements.put_back(judgement);
                 break;
             }
         }
-        while work.judgements.len() > WAITING_JUDGEMENTS {
-            tracing::error!(
-                "the responder does not keep up, the oldest judgement is dropped: {:?}",
-                work.judgements.pop_front()
-            );
+        let dropped = work.judgements.take_dropped();
+        if dropped > 0 {
+            tracing::error!(dropped, "the responder does not keep up: suspicions were not told, verdicts will be");
         }
     }
 
