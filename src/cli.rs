@@ -250,8 +250,11 @@ pub struct Audit {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Print the checks that passed or were skipped as well
+    /// Print one page of HTML, whole in itself
     #[arg(long, conflicts_with = "json")]
+    pub html: bool,
+    /// Print the checks that passed or were skipped as well
+    #[arg(long, conflicts_with_all = ["json", "html"])]
     pub all: bool,
     /// A DKIM selector that must exist; may be given several times (default: common ones are tried)
     #[arg(long, value_name = "NAME")]

@@ -182,6 +182,7 @@ impl Config {
         {
             let mut config = Self { dir, site, mail, events, probes, alerts, node, web, pager, metrics };
             config.resolve_paths();
+            config.probes.inherit();
             if checks == Checks::All {
                 config.check_across(&mut document);
             }

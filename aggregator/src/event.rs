@@ -20,7 +20,7 @@ pub use host::{QueueSample, RawLine, ResourceSample};
 pub use incident::{EvidenceRow, IncidentRow, PageRow, PageState, RemedyRow, RemedyState};
 pub use mail::{Delivery, DeliveryOutcome, Reception, ReceptionVerdict};
 pub use probe::{ProbeOutcome, ProbeRun, ProbeStep, StepResult, VerdictRow, VerdictState};
-pub use report::{BlocklistHit, Complaint, DmarcRow, PostureCheck, TlsRptRow};
+pub use report::{BlocklistHit, Complaint, DmarcRow, PostureChange, PostureCheck, TlsRptRow};
 pub use returned::{AutoReply, Bounce, DmarcFailure};
 pub use row::{Row, Stamp};
 pub use session::{AuthEvent, Session};
@@ -30,6 +30,6 @@ use row::{events, row, word};
 events! {
     Reception, Delivery, Session, AuthEvent, QueueSample, ResourceSample, RawLine,
     ProbeRun, ProbeStep, VerdictRow, IncidentRow, PageRow, RemedyRow, EvidenceRow,
-    DmarcRow, TlsRptRow, Complaint, BlocklistHit, PostureCheck,
+    DmarcRow, TlsRptRow, Complaint, BlocklistHit, PostureCheck, PostureChange,
     Bounce, AutoReply, DmarcFailure,
 }

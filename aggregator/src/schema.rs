@@ -26,6 +26,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0007_views", include_str!("../schema/0007_views.sql")),
     ("0008_trace", include_str!("../schema/0008_trace.sql")),
     ("0009_returned", include_str!("../schema/0009_returned.sql")),
+    ("0010_watching", include_str!("../schema/0010_watching.sql")),
 ];
 
 const DATABASE: &str = "CREATE DATABASE IF NOT EXISTS varde";

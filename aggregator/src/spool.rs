@@ -34,6 +34,8 @@ pub const SEAL_EVENTS: usize = 10_000;
 pub const SEAL_BYTES: u64 = 8 << 20;
 /// The most events that may be sealed at once: one insert is one block, whatever comes.
 pub const BATCH_EVENTS: usize = 500_000;
+/// A place in a batch has fewer bits than this.
+const PLACE_BITS: u32 = 24;
 
 /// Whose events a spool holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -309,8 +311,8 @@ impl Spool {
 
 /// The identity of an event of ours is its place, so that a replay gives the same.
 fn stamp(event: &mut Event, owner: &Owner, epoch: &str, sequence: u64, place: usize) {
-    // Of a batch's events there are fewer than 2^24.
-    let event_id = EventId::at(&[owner.shipper.as_bytes(), epoch.as_bytes()], sequence << 24 | place as u64);
+    let place = sequence << PLACE_BITS | place as u64;
+    let event_id = EventId::at(&[owner.shipper.as_bytes(), epoch.as_bytes()], place);
     event.stamp(Stamp { tenant: &owner.tenant, node: &owner.node, event_id });
 }
 

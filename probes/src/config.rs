@@ -12,10 +12,24 @@ use crate::control;
 use crate::kind;
 use crate::maintenance::Maintenance;
 
+mod domain;
 mod places;
 
+pub use domain::Domain;
+
+/// Domains that one site may have audited: an answer of all of them has to fit into what the pages take.
+pub const MAX_DOMAINS: usize = 64;
 /// Watchers that one site may have: a schedule has a slot for each of them in every interval.
 pub const MAX_WATCHERS: usize = 64;
+
+/// Checks that a watcher runs at the same time unless `watch.concurrency` says otherwise.
+pub const DEFAULT_CONCURRENCY: usize = 256;
+/// The most that it may say: each run has a connection or two.
+pub const MAX_CONCURRENCY: usize = 4_096;
+/// Checks of one target that run at the same time unless its `concurrency` says otherwise.
+pub const DEFAULT_TARGET_CONCURRENCY: usize = 8;
+/// How long one step may take unless the check or its target says otherwise.
+pub const DEFAULT_TIMEOUT_MS: u64 = 5_000;
 
 /// Everything that a watcher reads of the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -43,6 +57,8 @@ pub struct Watch {
     pub light_grace_s: u64,
     /// After a failure anywhere every watcher looks again within this time.
     pub confirm_s: u64,
+    /// Checks that a watcher runs at the same time at most; the others wait their turn, by urgency.
+    pub concurrency: usize,
     /// A message should be there by then.
     pub receive_objective_ms: u64,
     /// `host:port` of third parties; when none of them can be reached, the watcher's own network is at fault.
@@ -60,6 +76,8 @@ pub struct Watch {
     pub authority_key: Option<PathBuf>,
     /// The watchers, in the order of their turns.
     pub watcher: Vec<Watcher>,
+    /// The domains whose posture is audited once a day.
+    pub domain: Vec<Domain>,
 }
 
 impl Default for Watch {
@@ -70,6 +88,7 @@ impl Default for Watch {
             light_interval_s: 60,
             light_grace_s: 30,
             confirm_s: 30,
+            concurrency: DEFAULT_CONCURRENCY,
             receive_objective_ms: 5_000,
             control: Vec::new(),
             control_name: Vec::new(),
@@ -77,6 +96,7 @@ impl Default for Watch {
             authority: None,
             authority_key: None,
             watcher: Vec::new(),
+            domain: Vec::new(),
         }
     }
 }
@@ -142,6 +162,12 @@ pub struct Target {
     /// The names of the watchers that are assigned to it. Empty: all of them.
     #[serde(default)]
     pub watchers: Vec<String>,
+    /// Its checks that one watcher runs at the same time at most.
+    #[serde(default = "default_target_concurrency")]
+    pub concurrency: usize,
+    /// How long one step of its checks may take, unless a check has a time-out of its own.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
     /// Mailboxes that the checks may use.
     #[serde(default)]
     pub account: Vec<Account>,
@@ -310,13 +336,13 @@ pub struct Check {
     /// The name server that is asked. Default: the system's resolver.
     #[serde(default)]
     pub server: Option<IpAddr>,
-    /// How long one step may take.
-    #[serde(default = "default_timeout_ms")]
-    pub timeout_ms: u64,
+    /// How long one step may take. Default: what its target says, or 5 s.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
 }
 
-fn default_timeout_ms() -> u64 {
-    5_000
+fn default_target_concurrency() -> usize {
+    DEFAULT_TARGET_CONCURRENCY
 }
 
 impl Check {
@@ -327,7 +353,7 @@ impl Check {
 
     /// How long one step may take.
     pub fn timeout(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms)
+        Duration::from_millis(self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS))
     }
 }
 
@@ -360,10 +386,19 @@ impl Config {
             let own = [&mut watcher.key_file, &mut watcher.certificate, &mut watcher.certificate_key];
             own.into_iter().flatten().for_each(resolve);
         }
+        self.watch.domain.iter_mut().filter_map(|domain| domain.trust.as_mut()).for_each(resolve);
         for target in &mut self.target {
             target.trust.iter_mut().for_each(resolve);
             target.account.iter_mut().for_each(|account| resolve(&mut account.password_file));
             target.check.iter_mut().for_each(|check| check.resolve_recipe(folder));
+        }
+    }
+
+    /// Gives every check what its target says for all of them.
+    pub fn inherit(&mut self) {
+        for target in &mut self.target {
+            let timeout_ms = target.timeout_ms;
+            target.check.iter_mut().for_each(|check| check.timeout_ms = check.timeout_ms.or(timeout_ms));
         }
     }
 
@@ -427,6 +462,9 @@ impl Watch {
         faults.positive("watch.light_interval_s", self.light_interval_s);
         faults.positive("watch.confirm_s", self.confirm_s);
         faults.positive("watch.receive_objective_ms", self.receive_objective_ms);
+        if !(8..=MAX_CONCURRENCY).contains(&self.concurrency) {
+            faults.add("watch.concurrency".to_owned(), format!("must be between 8 and {MAX_CONCURRENCY}"));
+        }
         for (key, value) in [("watch.interval_s", self.interval_s), ("watch.light_interval_s", self.light_interval_s)] {
             if value > 86_400 {
                 faults.add(key.to_owned(), "is more than a day; a watcher looks at least once a day");
@@ -445,6 +483,7 @@ impl Watch {
                 faults.add(format!("watch.{list}[{index}]"), "is empty; name a host");
             }
         }
+        self.check_domains(faults);
         faults.unique("watch.watcher", "name", self.watcher.iter().map(|watcher| watcher.name.as_str()));
         let mut listens = BTreeMap::new();
         for (index, watcher) in self.watcher.iter().enumerate() {
@@ -463,8 +502,25 @@ impl Watch {
     }
 }
 
+impl Watch {
+    fn check_domains(&self, faults: &mut Faults) {
+        if self.domain.len() > MAX_DOMAINS {
+            faults.add("watch.domain".to_owned(), format!("has more than {MAX_DOMAINS} domains"));
+        }
+        faults.unique("watch.domain", "name", self.domain.iter().map(|domain| domain.name.as_str()));
+        for (index, domain) in self.domain.iter().enumerate() {
+            if let Err(message) = domain.check() {
+                faults.add(format!("watch.domain[{index}].name"), message);
+            }
+            faults.positive(&format!("watch.domain[{index}].timeout_s"), domain.timeout_s);
+        }
+    }
+}
+
 impl Target {
     fn check_all(&self, at: &str, faults: &mut Faults) {
+        faults.positive(&format!("{at}.concurrency"), self.concurrency as u64);
+        faults.positive(&format!("{at}.timeout_ms"), self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS));
         let accounts = self.account.iter().map(|account| account.address.as_str());
         faults.unique(&format!("{at}.account"), "address", accounts);
         faults.unique(&format!("{at}.check"), "name", self.check.iter().map(|check| check.name.as_str()));
@@ -504,7 +560,7 @@ impl Check {
         if self.service.is_empty() {
             faults.add(format!("{at}.service"), "is empty; name the service that it votes on");
         }
-        faults.positive(&format!("{at}.timeout_ms"), self.timeout_ms);
+        faults.positive(&format!("{at}.timeout_ms"), self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS));
         if self.port == Some(0) {
             faults.add(format!("{at}.port"), "must be between 1 and 65535");
         }

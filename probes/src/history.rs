@@ -3,6 +3,8 @@
 //! Observations of all watchers are kept for [`KEEP_DAYS`] days, [`MAX_ROWS`] at most; their steps, which are most of
 //! their size, for [`KEEP_STEPS_DAYS`] unless they failed. Changes of verdict are kept for good.
 
+pub mod posture;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -60,6 +62,7 @@ CREATE TABLE IF NOT EXISTS arrivals (
     delay_ms INTEGER NOT NULL,
     folder TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS verdicts_of_service ON verdicts (target, service, id);
 CREATE TABLE IF NOT EXISTS cursors (peer TEXT PRIMARY KEY, seq INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS epochs (generation INTEGER PRIMARY KEY, epoch TEXT NOT NULL);
 ";
@@ -160,6 +163,7 @@ impl History {
         let connection = Connection::open(path)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(posture::SCHEMA)?;
         let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
             let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);

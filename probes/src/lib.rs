@@ -25,6 +25,7 @@ pub mod control;
 pub mod exchange;
 pub mod history;
 pub mod judgement;
+pub mod simulation;
 pub mod status;
 pub mod watcher;
 

@@ -9,6 +9,7 @@
 //! servers said) is gathered once, before any of them runs. Everything is bounded: look-ups by a budget, conversations
 //! by time-outs and sizes, each family and the survey by a time of their own.
 
+mod change;
 mod finding;
 mod hello;
 mod https;
@@ -48,6 +49,7 @@ use crate::dns::{self, Dns};
 use finding::{Findings, Spec};
 use survey::{Host, Mx};
 
+pub use change::Change;
 pub use report::{Check, Grade, Outcome, Report};
 
 /// Every family, in the order of a report.
@@ -178,14 +180,21 @@ pub fn check_ids() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().flat_map(|family| family.checks.iter().map(|spec| spec.id))
 }
 
+/// The canonical form of a domain that can be audited.
+///
+/// # Errors
+/// It is none.
+pub fn domain(name: &str) -> Result<String, Error> {
+    let canonical = dns::canonical(name).filter(|canonical| canonical.contains('.'));
+    canonical.ok_or_else(|| Error::Domain(crate::conversation::printable(name)))
+}
+
 /// Audits a domain. What is wrong with it is in the report.
 ///
 /// # Errors
 /// When the audit cannot begin.
 pub async fn audit(domain: &str, options: &Options, now: Time) -> Result<Report, Error> {
-    let domain = dns::canonical(domain)
-        .filter(|name| name.contains('.'))
-        .ok_or_else(|| Error::Domain(crate::conversation::printable(domain)))?;
+    let domain = self::domain(domain)?;
     let trust = |fault: crate::conversation::Fault| Error::Trust(fault.detail);
     let dns = Dns::new(options.resolver, options.timeout).map_err(Error::Resolver)?;
     let mx = Mx::look_up(&dns, &domain).await;

@@ -158,6 +158,13 @@ impl Roster {
         Self::kept(vec![Epoch::sign(0, now, all, me, key)])
     }
 
+    /// The same where nobody signs: in simulated time.
+    pub fn unsigned(config: &Config, now: Time) -> Self {
+        let mut watchers: Vec<String> = config.watch.watcher.iter().map(|watcher| watcher.name.clone()).collect();
+        watchers.sort();
+        Self::kept(vec![Epoch { generation: 0, from: now, watchers, by: String::new(), signature: String::new() }])
+    }
+
     /// The roster that was kept.
     pub fn kept(epochs: Vec<Epoch>) -> Self {
         Self { epochs: epochs.into_iter().map(|epoch| (epoch.generation, epoch)).collect() }

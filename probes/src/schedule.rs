@@ -1,9 +1,18 @@
 //! When a check runs: hashed slots, staggered by watcher, and looks between them. Pure: `now` is an argument.
 
+mod agenda;
+mod gate;
+
 use std::time::Duration;
 
 use aggregator::event::{EventId, Time};
 
+pub use agenda::Agenda;
+pub use gate::{Class, Gate, Limits};
+
+/// A slot that could not begin within this time of its instant, because the watcher was not there or the check's last
+/// run still went on, is caught up with, behind those whose time is now.
+pub const CATCH_UP_AFTER_MS: u64 = 1_000;
 /// Missed slots of one check that are recorded at once; of a longer pause the latest ones.
 pub const MAX_MISSED: i64 = 1_000;
 
@@ -34,6 +43,11 @@ impl Slots {
     pub fn current(&self, now: Time) -> i64 {
         now.0.saturating_sub(self.phase).div_euclid(self.interval)
     }
+
+    /// A part of `within` that is this check's own, so that many that are asked for at once do not knock at once.
+    pub fn spread(&self, within: Duration) -> Duration {
+        Duration::from_micros(self.phase.unsigned_abs() % within.as_micros().max(1) as u64)
+    }
 }
 
 /// Why a check runs now.
@@ -50,9 +64,11 @@ pub enum Due {
 pub struct Turns {
     slots: Slots,
     next: i64,
-    look: Option<Time>,
+    look: Option<(Time, Class)>,
     running: bool,
     started: Option<Time>,
+    /// How long the last run took.
+    lasted: Duration,
 }
 
 impl Turns {
@@ -61,39 +77,74 @@ impl Turns {
     pub fn new(slots: Slots, last: Option<i64>, now: Time) -> Self {
         let current = slots.current(now);
         let next = last.map_or(current, |last| last.min(current).saturating_add(1));
-        Self { slots, next, look: None, running: false, started: None }
+        Self { slots, next, look: None, running: false, started: None, lasted: Duration::ZERO }
     }
 
-    /// What is to be done now: the slots that were missed, and why the check should run. A slot is missed when the
-    /// one after it has begun before it could run. After the clock was set back, it goes on with the next slot, and
-    /// a look that was asked for is due.
-    pub fn due(&mut self, now: Time) -> (Vec<(i64, Time)>, Option<Due>) {
+    /// After the clock was set back, it goes on with the next slot, and a look that was asked for is due.
+    fn settle(&mut self, now: Time) -> i64 {
         let current = self.slots.current(now);
         self.next = self.next.min(current.saturating_add(1));
         if self.started.is_some_and(|started| started > now) {
             self.started = Some(now);
-            self.look = self.look.map(|at| at.min(now));
+            self.look = self.look.map(|(at, class)| (at.min(now), class));
         }
+        current
+    }
+
+    /// Whether it is due, how urgently, and since when.
+    pub fn pending(&mut self, now: Time) -> Option<(Class, Time)> {
+        let current = self.settle(now);
         if self.running {
-            return (Vec::new(), None);
+            return None;
         }
         if self.next <= current {
-            let first = self.next.max(current.saturating_sub(MAX_MISSED));
-            let missed = (first..current).map(|slot| (slot, self.slots.at(slot))).collect();
-            self.next = current + 1;
-            self.start(now);
-            return (missed, Some(Due::Slot(current)));
+            let at = self.slots.at(current);
+            let class = if now.millis_since(at) > CATCH_UP_AFTER_MS { Class::CatchUp } else { Class::Slot };
+            return Some((class, at));
         }
-        if self.look.is_some_and(|at| at <= now) {
-            self.start(now);
-            return (Vec::new(), Some(Due::Look));
+        self.look.filter(|look| look.0 <= now && self.has_room(*look, now)).map(|(at, class)| (class, at))
+    }
+
+    /// The same of a check that has no slots: whether a look that was asked for is due.
+    pub fn pending_look(&mut self, now: Time) -> Option<(Class, Time)> {
+        self.settle(now);
+        self.look.filter(|(at, _)| !self.running && *at <= now).map(|(at, class)| (class, at))
+    }
+
+    /// When a look was asked for; `None` while it runs.
+    pub fn look_at(&self) -> Option<Time> {
+        self.look.filter(|_| !self.running).map(|(at, _)| at)
+    }
+
+    /// A look at what is known to be down would make its next slot late if it still went on then, to judge by the
+    /// last run: it is left to the slot. A confirmation waits for nothing.
+    fn has_room(&self, (_, class): (Time, Class), from: Time) -> bool {
+        class != Class::Recheck || from.plus_millis(self.lasted.as_millis() as i64) <= self.slots.at(self.next)
+    }
+
+    /// What is to be done now: the slots that were missed, and why the check should run. A slot is missed when the
+    /// one after it has begun before it could run.
+    pub fn due(&mut self, now: Time) -> (Vec<(i64, Time)>, Option<Due>) {
+        let current = self.settle(now);
+        match self.pending(now) {
+            None => (Vec::new(), None),
+            Some((Class::Slot | Class::CatchUp, _)) => {
+                let first = self.next.max(current.saturating_sub(MAX_MISSED));
+                let missed = (first..current).map(|slot| (slot, self.slots.at(slot))).collect();
+                self.next = current + 1;
+                self.start(now);
+                (missed, Some(Due::Slot(current)))
+            }
+            Some((Class::Confirm | Class::Recheck, _)) => {
+                self.start(now);
+                (Vec::new(), Some(Due::Look))
+            }
         }
-        (Vec::new(), None)
     }
 
     /// Whether a look that was asked for is to be run now: for a check that has no turns of its own.
     pub fn look_due(&mut self, now: Time) -> bool {
-        let due = !self.running && self.look.is_some_and(|at| at <= now);
+        let due = !self.running && self.look.is_some_and(|(at, _)| at <= now);
         if due {
             self.start(now);
         }
@@ -112,14 +163,15 @@ impl Turns {
     }
 
     /// The run has ended.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, now: Time) {
         self.running = false;
+        self.lasted = Duration::from_millis(self.started.map_or(0, |started| now.millis_since(started)));
     }
 
-    /// Asks for a look at `at`, or sooner if one has been asked for already. While a run goes on it waits for its
-    /// end.
-    pub fn look(&mut self, at: Time) {
-        self.look = Some(self.look.map_or(at, |other| other.min(at)));
+    /// Asks for a look at `at`, or sooner and more urgently if one has been asked for already. While a run goes on it
+    /// waits for its end.
+    pub fn look(&mut self, at: Time, class: Class) {
+        self.look = Some(self.look.map_or((at, class), |other| (other.0.min(at), other.1.min(class))));
     }
 
     /// When the last run began.
@@ -127,15 +179,21 @@ impl Turns {
         self.started
     }
 
-    /// When a slot begins.
-    pub fn begin_of(&self, slot: i64) -> Time {
-        self.slots.at(slot)
+    /// Its slots.
+    pub fn slots(&self) -> Slots {
+        self.slots
+    }
+
+    /// The instant of the next slot.
+    pub fn next_slot(&self) -> Time {
+        self.slots.at(self.next)
     }
 
     /// When there may be something to do; `None` while it runs.
     pub fn wake(&self) -> Option<Time> {
-        let slot = self.slots.at(self.next);
-        (!self.running).then(|| self.look.map_or(slot, |look| look.min(slot)))
+        let slot = self.next_slot();
+        let look = self.look.filter(|look| self.has_room(*look, look.0));
+        (!self.running).then(|| look.map_or(slot, |(at, _)| at.min(slot)))
     }
 }
 
@@ -176,7 +234,7 @@ mod tests {
         let mut turns = Turns::new(slots(), None, at(100));
         assert_eq!(turns.due(at(100)), (vec![], Some(Due::Slot(1))));
         assert_eq!((turns.due(at(101)), turns.wake()), ((vec![], None), None));
-        turns.finish();
+        turns.finish(at(101));
         assert_eq!((turns.due(at(126)), turns.wake()), ((vec![], None), Some(at(127))));
         assert_eq!(turns.due(at(127)), (vec![], Some(Due::Slot(2))));
     }
@@ -198,7 +256,7 @@ mod tests {
         let mut turns = Turns::new(slots(), None, at(100));
         turns.due(at(100));
         assert_eq!(turns.due(at(190)), (vec![], None));
-        turns.finish();
+        turns.finish(at(190));
         assert_eq!(turns.due(at(190)), (vec![(2, at(127))], Some(Due::Slot(3))));
     }
 
@@ -206,11 +264,11 @@ mod tests {
     fn a_look_asked_for_while_it_runs_comes_after_and_only_once() {
         let mut turns = Turns::new(slots(), None, at(100));
         turns.due(at(100));
-        turns.look(at(101));
-        turns.look(at(105));
-        turns.finish();
+        turns.look(at(101), Class::Confirm);
+        turns.look(at(105), Class::Recheck);
+        turns.finish(at(102));
         assert_eq!(turns.due(at(102)), (vec![], Some(Due::Look)));
-        turns.finish();
+        turns.finish(at(102));
         assert_eq!(turns.due(at(106)), (vec![], None));
     }
 
@@ -225,12 +283,12 @@ mod tests {
     fn a_clock_that_is_set_back_does_not_silence_a_check() {
         let mut turns = Turns::new(slots(), None, at(90_000));
         turns.due(at(90_000));
-        turns.finish();
+        turns.finish(at(90_000));
         assert_eq!((turns.due(at(110)), turns.wake()), ((vec![], None), Some(at(127))));
         assert_eq!(turns.started(), Some(at(110)));
         assert_eq!(turns.due(at(127)), (vec![], Some(Due::Slot(2))));
-        turns.finish();
-        turns.look(at(130));
+        turns.finish(at(128));
+        turns.look(at(130), Class::Recheck);
         assert_eq!(turns.due(at(70)), (vec![], Some(Due::Look)));
     }
 
@@ -242,5 +300,31 @@ mod tests {
             (missed.len() as i64, missed.last().map(|m| m.0), due),
             (MAX_MISSED, Some(4_998), Some(Due::Slot(4_999)))
         );
+    }
+
+    #[test]
+    fn a_look_at_what_hangs_does_not_make_the_next_slot_late_and_a_confirmation_waits_for_nothing() {
+        let mut turns = Turns::new(slots(), Some(1), at(100));
+        assert_eq!(turns.due(at(127)), (vec![], Some(Due::Slot(2))));
+        turns.finish(at(132));
+        turns.look(at(182), Class::Recheck);
+        assert_eq!((turns.wake(), turns.pending(at(182))), (Some(at(182)), Some((Class::Recheck, at(182)))));
+        assert_eq!((turns.pending(at(183)), turns.due(at(183))), (None, (vec![], None)));
+        turns.look(at(185), Class::Confirm);
+        assert_eq!(turns.pending(at(183)), Some((Class::Confirm, at(182))));
+        let mut turns = Turns::new(slots(), Some(1), at(100));
+        turns.due(at(127));
+        turns.finish(at(132));
+        turns.look(at(183), Class::Recheck);
+        assert_eq!(turns.wake(), Some(at(187)), "left to the slot");
+    }
+
+    #[test]
+    fn a_slot_whose_time_has_passed_is_caught_up_with_behind_those_whose_time_is_now() {
+        let mut turns = Turns::new(slots(), Some(1), at(100));
+        assert_eq!(turns.pending(at(127)), Some((Class::Slot, at(127))));
+        assert_eq!(turns.pending(at(129)), Some((Class::CatchUp, at(127))));
+        assert_eq!(turns.due(at(129)), (vec![], Some(Due::Slot(2))));
+        assert_eq!(turns.pending(at(500)), None, "it runs");
     }
 }

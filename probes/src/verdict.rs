@@ -242,6 +242,12 @@ impl Sweep {
             .collect()
     }
 
+    /// When the next vote expires, after `now`.
+    pub fn next_expiry(&self, now: Time) -> Option<Time> {
+        let ballots = self.ballots.iter().flatten().filter(|ballot| ballot.vote != Vote::None);
+        ballots.map(|ballot| self.expiry(ballot)).filter(|at| *at > now).min()
+    }
+
     /// Evaluates at every expiry and every begin of a term before `before`.
     fn expire(&mut self, before: Time, record: &mut Record) {
         let next = |sweep: &Self| {

@@ -1,8 +1,10 @@
 //! A watcher: one vantage. It runs the checks, trades observations with the other watchers, and judges.
 
 mod afterwards;
-mod core;
+pub(crate) mod core;
 mod driver;
+mod judgements;
+pub mod posture;
 mod run;
 mod service;
 mod writer;
@@ -56,7 +58,7 @@ pub struct WatcherContext {
     pub data_dir: PathBuf,
     /// Where its events go.
     pub emitter: Emitter,
-    /// Where its judgements go. When the responder is behind, up to 256 wait in the watcher, and then the oldest go.
+    /// Where its judgements go. When the responder is behind they wait in the watcher, and only suspicions are dropped.
     pub judgements: mpsc::Sender<Judgement>,
     /// The zone whose days the page shows.
     pub time_zone: Tz,
@@ -100,6 +102,7 @@ pub struct Handle {
     health: Arc<Health>,
     /// When each peer spoke last, by its own clock: what it said before is a replay.
     spoken: Arc<Mutex<BTreeMap<String, Time>>>,
+    posture: watch::Receiver<Arc<Vec<posture::Audited>>>,
 }
 
 /// Starts the watcher `me`. The paths of the configuration must have been resolved. The task ends after
@@ -131,14 +134,14 @@ async fn start_with(
         keys.insert(peer.name.clone(), PublicKey::read(&peer.public_key_file)?);
     }
     let path = context.data_dir.join("history.sqlite");
-    let (for_core, name, signing) = (config.clone(), me.to_owned(), key.clone());
+    let (for_core, name, signing, now) = (config.clone(), me.to_owned(), key.clone(), Time::now());
     let restore = move || -> Result<(Arc<History>, Core, Waiting), HistoryError> {
         let (history, aside) = History::open(&path)?;
         if let Some(aside) = aside {
             let aside = aside.display();
             tracing::error!("the history was damaged; it is set aside as {aside}, and a fresh one begun");
         }
-        let core = restored(for_core.clone(), (index, &name, &signing), &history)?;
+        let core = restored(for_core.clone(), (index, &name, &signing), &history, now)?;
         let waiting = waited_for(&for_core, &core, &history)?;
         Ok((Arc::new(history), core, waiting))
     };
@@ -170,6 +173,17 @@ async fn start_with(
         links.spawn(link.run(context.shutdown.clone()));
     }
     let health = Arc::new(Health::new(&config.watch));
+    let (told, posture) = watch::channel(Arc::new(Vec::new()));
+    let auditor = posture::Auditor {
+        domains: posture::assigned(&config.watch, me),
+        me: me.to_owned(),
+        history: history.clone(),
+        emitter: context.emitter.clone(),
+        told,
+        audit: posture::audit(),
+        shutdown: context.shutdown.clone(),
+    };
+    let auditing = tokio::spawn(auditor.run());
     let driver = Driver {
         core,
         config: config.clone(),
@@ -194,9 +208,10 @@ async fn start_with(
         // The driver owns the writer's queue: when it ends, the writer writes the rest and ends too.
         tokio::join!(driver.run(), clock.watch_clock(&context.shutdown));
         let _ = writer.await;
+        let _ = auditing.await;
         links.shutdown().await;
     });
-    Ok((Handle { commands, keys: Arc::new(keys), health, spoken: Arc::default() }, task))
+    Ok((Handle { commands, keys: Arc::new(keys), health, spoken: Arc::default(), posture }, task))
 }
 
 /// The roster on record; at the first start every watcher of the configuration votes.
@@ -230,8 +245,8 @@ fn restored(
     config: Arc<Config>,
     (index, me, key): (usize, &str, &SigningKey),
     history: &History,
+    now: Time,
 ) -> Result<Core, HistoryError> {
-    let now = Time::now();
     let roster = roster(&config, (me, key), history, now)?;
     let until = exchange::horizon(now);
     let slots: BTreeMap<(String, String), i64> =
@@ -265,10 +280,11 @@ fn waited_for(config: &Config, core: &Core, history: &History) -> Result<Waiting
 }
 
 impl Handle {
-    /// `GET /api/v1/status`, `GET /health`, and what the other watchers tell: `POST /peer/v1/observations`.
+    /// `GET /api/v1/status`, `GET /api/v1/posture`, `GET /health`, and what the other watchers tell: `POST /peer/v1/observations`.
     pub fn router(&self) -> Router {
         Router::new()
             .route("/api/v1/status", get(status))
+            .route("/api/v1/posture", get(audits))
             .route("/health", get(health))
             .route(exchange::PATH, post(observations))
             .layer(DefaultBodyLimit::max(exchange::MAX_BODY_BYTES))
@@ -342,6 +358,11 @@ async fn status(State(handle): State<Handle>) -> Response {
         Some(status) => Json(status.as_ref()).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the watcher does not answer\n").into_response(),
     }
+}
+
+async fn audits(State(handle): State<Handle>) -> Response {
+    let audits = handle.posture.borrow().clone();
+    Json(audits.as_ref()).into_response()
 }
 
 async fn health(State(handle): State<Handle>) -> Response {

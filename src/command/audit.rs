@@ -16,6 +16,8 @@ pub async fn run(args: &Audit) -> anyhow::Result<ExitCode> {
     let report = audit(&args.domain, &options(args), Time::now()).await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
+    } else if args.html {
+        println!("{}", web::audit_page(&report)?);
     } else {
         // https://no-color.org
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -110,7 +112,8 @@ mod tests {
     fn check(id: &'static str, result: Outcome, weight: u8) -> Check {
         let family = id.split('.').next().unwrap();
         let (evidence, remedy) = ("E".to_owned(), "R".to_owned());
-        Check { id, family, heading: family, title: "T", result, evidence, why: "W", remedy, weight }
+        let (heading, title, why) = (family.into(), "T".into(), "W".into());
+        Check { id: id.into(), family: family.into(), heading, title, result, evidence, why, remedy, weight }
     }
 
     #[test]

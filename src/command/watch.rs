@@ -26,6 +26,7 @@ use probes::observation::Observation;
 use probes::roster::Change;
 use probes::watcher::{self, Handle, WatcherContext};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -48,6 +49,31 @@ struct Chain(Handle);
 impl Prober for Chain {
     fn run_target<'a>(&'a self, target: &'a str) -> BoxFuture<'a, Vec<Observation>> {
         self.0.run_target(target).boxed()
+    }
+}
+
+/// A runtime with a thread of its own. Probing has it for itself: whatever paging has to do, no check is late for it.
+struct Apart(Option<Runtime>);
+
+impl Apart {
+    fn new() -> std::io::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name("watching").enable_all().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        match &self.0 {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        }
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -141,6 +167,8 @@ struct Life {
     server: JoinHandle<std::io::Result<()>>,
     watcher: JoinHandle<()>,
     responder: JoinHandle<()>,
+    /// What the watcher runs on; dropped when it has ended.
+    _apart: Apart,
 }
 
 impl Life {
@@ -180,7 +208,10 @@ impl Life {
             identity: identity.clone(),
             shutdown: stop.clone(),
         };
-        let (handle, watcher_task) = watcher::start(probes_config.clone(), me, watching).await?;
+        let apart = Apart::new().context("the watcher's own thread cannot be started")?;
+        let (name, its_config) = (me.to_owned(), probes_config.clone());
+        let started = apart.spawn(async move { watcher::start(its_config, &name, watching).await });
+        let (handle, watcher_task) = started.await??;
         let responding = responding(&config, me, identity.as_deref(), &handle, (emitter, judgements), stop.clone())?;
         let (responder, responder_task) = responder::start(Arc::new(config.alerts.clone()), responding).await?;
 
@@ -195,7 +226,7 @@ impl Life {
         let ending = stop.clone().cancelled_owned();
         let server = tokio::spawn(async move { axum::serve(doors, app).with_graceful_shutdown(ending).await });
         let identity = identity.zip(watcher.certificate.clone());
-        Ok(Self { stop, identity, server, watcher: watcher_task, responder: responder_task })
+        Ok(Self { stop, identity, server, watcher: watcher_task, responder: responder_task, _apart: apart })
     }
 
     /// When the server has ended of itself.

@@ -17,6 +17,7 @@ mod source;
 
 pub use auth::operators::{EntryError, OperatorEntry, Role, operator_entry};
 pub use config::Config;
+pub use page::posture::audit_page;
 pub use serve::{ServeError, WebContext, serve};
 
 #[cfg(test)]

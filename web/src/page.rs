@@ -7,6 +7,7 @@ pub mod health;
 pub mod incident;
 pub mod login;
 pub mod now;
+pub mod posture;
 pub mod public;
 pub mod service;
 
@@ -16,6 +17,7 @@ use aggregator::event::VerdictState;
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
 use chrono_tz::Tz;
+use probes::watcher::posture::Audited;
 use tokio::sync::{Notify, watch};
 
 use crate::auth::Auth;
@@ -58,6 +60,8 @@ pub struct OperatorSite {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The newest figures of ClickHouse.
     pub mail: watch::Receiver<Mail>,
+    /// The newest audit of each domain.
+    pub posture: watch::Receiver<Arc<Vec<Audited>>>,
     /// Every watcher, for acknowledgements.
     pub watchers: Vec<WatcherClient>,
     /// What proves to a watcher that an acknowledgement comes from here.

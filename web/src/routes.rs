@@ -10,7 +10,7 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::page::{OperatorSite, PublicSite, api, asset, error, health, incident, login, now, public};
+use crate::page::{OperatorSite, PublicSite, api, asset, error, health, incident, login, now, posture, public};
 
 /// A longer request body is refused.
 const MAX_BODY_BYTES: usize = 64 << 10;
@@ -27,10 +27,13 @@ pub fn operator(site: Arc<OperatorSite>) -> Router {
         .route("/incidents", get(incident::list))
         .route("/incidents/{incident}", get(incident::page))
         .route("/incidents/{incident}/acknowledge", post(incident::acknowledge))
+        .route("/posture", get(posture::list))
+        .route("/posture/{domain}", get(posture::page))
         .route("/login", get(login::form).post(login::log_in))
         .route("/logout", post(login::log_out))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/now", get(api::now))
+        .route("/api/v1/posture", get(posture::json))
         .route("/api/v1/incidents", get(api::incidents))
         .route("/api/v1/incidents/{incident}", get(api::incident))
         .with_state(site)

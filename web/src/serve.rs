@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::page::{OperatorSite, PublicSite, Site, public};
 use crate::routes;
 use crate::source::watcher::WatcherClient;
-use crate::source::{Source, mail};
+use crate::source::{Source, mail, posture};
 
 /// Requests under way may take this long after the stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -138,11 +138,14 @@ pub(crate) async fn serve_on(
     let (answers, first) = source.first(Time::now()).await;
     let (snapshot_in, snapshot) = watch::channel(Arc::new(first));
     let (mail_in, mail) = watch::channel(mail::Mail::default());
+    let (posture_in, posture) = watch::channel(Arc::default());
+    let asked = clients.clone();
     let operator = Arc::new(OperatorSite {
         site,
         auth,
         snapshot: snapshot.clone(),
         mail,
+        posture,
         watchers: clients,
         operator_key: context.operator_key,
         nudge,
@@ -153,6 +156,11 @@ pub(crate) async fn serve_on(
     tasks.spawn(async move {
         source.run(answers, snapshot_in, token).await;
         ("the task that asks the watchers", Ok(()))
+    });
+    let token = shutdown.clone();
+    tasks.spawn(async move {
+        posture::run(asked, posture_in, token).await;
+        ("the task that asks the watchers for their audits", Ok(()))
     });
     let token = shutdown.clone();
     let zone = context.time_zone;

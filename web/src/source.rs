@@ -6,6 +6,7 @@
 pub mod keep;
 pub mod mail;
 pub mod merge;
+pub mod posture;
 pub mod watcher;
 
 use std::path::PathBuf;

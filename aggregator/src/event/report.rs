@@ -135,3 +135,21 @@ row! {
         remedy: String,
     }
 }
+
+row! {
+    /// A check of a domain's posture that came out otherwise than the last time it was looked at.
+    PostureChange => "posture_changes" {
+        /// The domain.
+        domain: String,
+        /// The check's name.
+        check: String,
+        /// What it was: `pass`, `warn`, `fail`.
+        previous: String,
+        /// What it is.
+        result: String,
+        /// What was found.
+        evidence: String,
+        /// How to mend it; empty when it passes.
+        remedy: String,
+    }
+}

@@ -20,7 +20,7 @@ fn the_shipped_configuration_has_no_fault() {
     assert_eq!(config.watch.freshness(Cadence::Audit), Duration::from_secs(1_200));
     assert_eq!(config.watch.freshness(Cadence::Light), Duration::from_secs(90));
     let imap = config.target[0].check("imap").unwrap();
-    assert_eq!((imap.title(), imap.tls, imap.timeout_ms), ("IMAP", Tls::Tls, 5_000));
+    assert_eq!((imap.title(), imap.tls, imap.timeout()), ("IMAP", Tls::Tls, std::time::Duration::from_secs(5)));
 }
 
 #[test]

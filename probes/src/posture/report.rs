@@ -1,7 +1,9 @@
 //! The report of an audit: every check, the score, the events.
 
+use std::borrow::Cow;
+
 use aggregator::event::{PostureCheck, Time};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Family;
 use super::finding::{Findings, Seen};
@@ -14,7 +16,7 @@ const CRITICAL_SCORE_MAX: u32 = 59;
 const CRITICAL: u8 = 10;
 
 /// What came of a check; the worst is the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It was not looked at; the evidence says why.
@@ -40,22 +42,22 @@ impl Outcome {
 }
 
 /// What one check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// `spf.lookups`.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// The family: what stands before the dot of the id.
-    pub family: &'static str,
+    pub family: Cow<'static, str>,
     /// The family's heading, for people.
-    pub heading: &'static str,
+    pub heading: Cow<'static, str>,
     /// A statement that should hold.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// Whether it does.
     pub result: Outcome,
     /// What was found; for a skipped check, why it was skipped.
     pub evidence: String,
     /// Why it matters.
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
     /// The record to publish or the setting to change; empty when there is nothing to do.
     pub remedy: String,
     /// What it counts in the score, 1 to 10.
@@ -63,7 +65,7 @@ pub struct Check {
 }
 
 /// A school mark for the score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Grade {
     /// 90 and more.
     A,
@@ -78,7 +80,7 @@ pub enum Grade {
 }
 
 /// The posture of a domain.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The domain.
     pub domain: String,
@@ -104,13 +106,13 @@ impl Report {
                     Seen::Skip(why) => (Outcome::Skipped, why, String::new()),
                 };
                 checks.push(Check {
-                    id: spec.id,
-                    family: family.name,
-                    heading: family.title,
-                    title: spec.title,
+                    id: spec.id.into(),
+                    family: family.name.into(),
+                    heading: family.title.into(),
+                    title: spec.title.into(),
                     result,
                     evidence: harmless(&evidence),
-                    why: spec.why,
+                    why: spec.why.into(),
                     remedy: harmless(&remedy),
                     weight: spec.weight,
                 });
@@ -136,7 +138,7 @@ impl Report {
         let row = |check: &Check| PostureCheck {
             ts: self.at,
             domain: self.domain.clone(),
-            check: check.id.to_owned(),
+            check: check.id.clone().into_owned(),
             result: check.result.as_str().to_owned(),
             evidence: check.evidence.clone(),
             remedy: check.remedy.clone(),
@@ -189,7 +191,8 @@ mod tests {
 
     fn check(result: Outcome, weight: u8) -> Check {
         let (evidence, remedy) = (String::new(), String::new());
-        Check { id: "a.b", family: "a", heading: "A", title: "", result, evidence, why: "", remedy, weight }
+        let (id, family, heading) = ("a.b".into(), "a".into(), "A".into());
+        Check { id, family, heading, title: "".into(), result, evidence, why: "".into(), remedy, weight }
     }
 
     #[test]

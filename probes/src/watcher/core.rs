@@ -2,7 +2,9 @@
 
 mod report;
 mod roster;
+mod time;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use crate::history::Announced;
 use crate::judgement::{Change, Judgement};
 use crate::observation::Observation;
 use crate::roster::{Epoch, Roster};
-use crate::schedule::{Due, Slots, Turns};
+use crate::schedule::{Agenda, Class, Gate, Limits, Slots, Turns};
 use crate::verdict::{Cast, End, MAX_SEATS, Term, Vote};
 
 /// While a light check's service is down or suspected, it is looked at this often.
@@ -70,13 +72,6 @@ pub struct Seat {
     last: Vec<Option<Last>>,
 }
 
-impl Seat {
-    /// When a slot of its schedule begins.
-    pub fn begin_of(&self, slot: i64) -> Time {
-        self.turns.begin_of(slot)
-    }
-}
-
 #[derive(Debug)]
 struct Last {
     seen: Observation,
@@ -92,6 +87,8 @@ struct Standing {
     unconfirmed_told: bool,
     /// Whether the responder has been told of it since the start.
     told: bool,
+    /// The date that was told for the begin or the end of an outage, while the state that began then stands.
+    dated: Option<Time>,
 }
 
 /// The state of a watcher.
@@ -112,6 +109,17 @@ pub struct Core {
     standing: Vec<Standing>,
     contact: Vec<Option<Time>>,
     late: Vec<usize>,
+    /// Where a check's seat is, by target and name.
+    places: BTreeMap<String, BTreeMap<String, usize>>,
+    /// The seats of each service, and of each target.
+    of_service: Vec<Vec<usize>>,
+    of_target: Vec<Vec<usize>>,
+    /// When each seat, and each service, is to be looked at.
+    turns: Agenda,
+    reviews: Agenda,
+    gate: Gate,
+    /// The last instant that it was told.
+    last: Time,
 }
 
 impl Core {
@@ -127,11 +135,17 @@ impl Core {
         let names = places(&config, &roster);
         let services = Service::all(&config, &names, &roster);
         let watchers = names.len();
-        let mut seats = Vec::new();
+        let (mut seats, mut places) = (Vec::new(), BTreeMap::<String, BTreeMap<String, usize>>::new());
+        let mut of_service = vec![Vec::new(); services.len()];
+        let mut of_target = vec![Vec::new(); config.target.len()];
+        let find: BTreeMap<(&str, &str), usize> =
+            services.iter().enumerate().map(|(at, one)| ((one.target.as_str(), one.name.as_str()), at)).collect();
         for (target_index, target) in config.target.iter().enumerate() {
             for (check_index, check) in target.check.iter().enumerate() {
-                let find = |service: &Service| service.target == target.name && service.name == check.service;
-                let Some(service) = services.iter().position(find) else { continue };
+                let Some(&service) = find.get(&(target.name.as_str(), check.service.as_str())) else { continue };
+                places.entry(target.name.clone()).or_default().insert(check.name.clone(), seats.len());
+                of_service[service].push(seats.len());
+                of_target[target_index].push(seats.len());
                 let interval = config.watch.interval(check.cadence);
                 let term = services[service].term(now);
                 let slots = turn(&target.name, &check.name, interval, me, term);
@@ -155,11 +169,32 @@ impl Core {
         let standing = services.iter().map(|service| {
             let announced = announced(service).unwrap_or(nothing);
             let was_down = announced.state == VerdictState::Down;
-            Standing { announced, was_down, unconfirmed_told: false, told: false }
+            Standing { announced, was_down, unconfirmed_told: false, told: false, dated: None }
         });
-        let (standing, follows) = (standing.collect(), roster.in_force(now).1.to_vec());
-        let (contact, late) = (vec![None; watchers], Vec::new());
-        Self { config, me, names, roster, follows, started: now, seats, services, standing, contact, late }
+        let standing = standing.collect();
+        let follows = roster.in_force(now).1.to_vec();
+        let targets = config.target.iter().map(|target| target.concurrency).collect();
+        let limits = Limits { runs: config.watch.concurrency };
+        Self {
+            me,
+            names,
+            roster,
+            follows,
+            started: now,
+            turns: Agenda::new(seats.len(), now),
+            reviews: Agenda::new(services.len(), now),
+            gate: Gate::new(limits, seats.iter().map(|seat| seat.target), targets),
+            last: now,
+            config,
+            seats,
+            services,
+            standing,
+            contact: vec![None; watchers],
+            late: Vec::new(),
+            places,
+            of_service,
+            of_target,
+        }
     }
 
     /// Who has a place, in the order of places.
@@ -190,13 +225,16 @@ impl Core {
         }
     }
 
+    /// A seat's target and check, and the instant of one of its slots.
+    pub fn place_of(&self, seat: usize, slot: Option<i64>) -> (usize, usize, Option<Time>) {
+        let seat = &self.seats[seat];
+        (seat.target, seat.check, slot.map(|slot| seat.turns.slots().at(slot)))
+    }
+
     /// The seat that an observation belongs to, and its watcher.
     fn place(&self, seen: &Observation) -> Option<(usize, usize)> {
         let watcher = self.watcher(&seen.vantage)?;
-        let seat = self.seats.iter().position(|seat| {
-            let target = &self.config.target[seat.target];
-            target.name == seen.target && target.check[seat.check].name == seen.check
-        })?;
+        let seat = *self.places.get(&seen.target)?.get(&seen.check)?;
         (self.services[self.seats[seat].service].name == seen.service).then_some((seat, watcher))
     }
 
@@ -207,20 +245,30 @@ impl Core {
 
     /// The seats of a target's checks, for a look at all of it now.
     pub fn look(&mut self, target: &str, now: Time) -> Vec<usize> {
-        let config = self.config.clone();
-        let seats = self.seats.iter_mut().enumerate().filter(|(_, seat)| config.target[seat.target].name == target);
+        let Some(target) = self.config.target.iter().position(|known| known.name == target) else { return Vec::new() };
+        let seats = self.of_target[target].clone();
+        for &seat in &seats {
+            self.seats[seat].turns.look(now, Class::Confirm);
+            self.turns.hasten(seat, now);
+        }
         seats
-            .map(|(index, seat)| {
-                seat.turns.look(now);
-                index
-            })
-            .collect()
     }
 
     /// This watcher's own run has ended.
     pub fn finish(&mut self, seat: usize, seen: Observation, now: Time) -> Vec<Action> {
-        self.seats[seat].turns.finish();
+        self.seats[seat].turns.finish(now);
+        self.gate.leave(seat);
+        self.turns.set(seat, self.wake_of(seat, now));
         self.hear(seen, now)
+    }
+
+    /// The votes of a service have been read from the history, or could not be: then they are as they were.
+    pub fn restore(&mut self, service: usize, casts: Option<Vec<Cast>>, now: Time) {
+        match casts {
+            Some(casts) => self.services[service].restore(casts, now),
+            None => self.services[service].release(),
+        }
+        self.reviews.set(service, Some(now));
     }
 
     /// An observation, this watcher's own or a peer's. One that is known changes nothing; one that belongs to no
@@ -239,6 +287,7 @@ impl Core {
             }
             Put::New => {}
         }
+        self.reviews.set(service, Some(self.last.min(now)));
         let mut actions = vec![Action::Keep(seen.clone())];
         // What lies ahead was dated by a clock that has been set back since.
         let old = self.seats[seat].last[watcher].as_ref().filter(|old| old.seen.ts <= exchange::horizon(now));
@@ -266,97 +315,23 @@ impl Core {
         if !self.late.contains(&service) {
             self.late.push(service);
         }
+        self.reviews.set(service, Some(self.last));
     }
 
     /// Another watcher has seen something new: look too, unless this one has looked since.
     fn confirm(&mut self, seat: usize, seen: Time, now: Time) {
-        let rank = RANK_JITTER * self.me as u32;
         let turns = &mut self.seats[seat].turns;
+        let rank = RANK_JITTER * self.me as u32 + turns.slots().spread(RANK_JITTER);
         match turns.started() {
             Some(started) if started > seen => {}
             started => {
                 let soon = now.plus_millis(rank.as_millis() as i64);
-                turns.look(started.map_or(soon, |at| soon.max(at.plus_millis(LEAST_GAP.as_millis() as i64))));
-            }
-        }
-    }
-
-    /// Lets time go on to `now`: what is to be run, what has changed.
-    pub fn tick(&mut self, now: Time) -> Vec<Action> {
-        let mut actions = Vec::new();
-        // Nothing that has been may lie ahead of a clock that was set back.
-        self.started = self.started.min(now);
-        self.contact.iter_mut().flatten().for_each(|contact| *contact = now.min(*contact));
-        self.follow_roster(now);
-        let services = &mut self.services;
-        self.late.retain(|service| {
-            let begins = services[*service].hold();
-            if begins {
-                actions.push(Action::Restore(*service));
-            }
-            !begins
-        });
-        for service in 0..self.services.len() {
-            if self.services[service].sweep(now) {
-                self.judge_anew(service);
-            }
-            self.judge(service, now, &mut actions);
-        }
-        for seat in 0..self.seats.len() {
-            self.watch_closely(seat, now);
-            if !self.seats[seat].assigned {
-                // Only what was asked for by name is run; it does not vote.
-                if self.seats[seat].turns.look_due(now) {
-                    actions.push(Action::Probe { seat, slot: None });
+                let at = started.map_or(soon, |at| soon.max(at.plus_millis(LEAST_GAP.as_millis() as i64)));
+                turns.look(at, Class::Confirm);
+                if let Some(wake) = turns.wake() {
+                    self.turns.hasten(seat, wake);
                 }
-                continue;
             }
-            let (missed, due) = self.seats[seat].turns.due(now);
-            for (slot, at) in missed {
-                let seen = self.missed(seat, slot, at);
-                actions.extend(self.hear(seen, now));
-            }
-            match due {
-                Some(Due::Slot(slot)) => actions.push(Action::Probe { seat, slot: Some(slot) }),
-                Some(Due::Look) => actions.push(Action::Probe { seat, slot: None }),
-                None => {}
-            }
-        }
-        actions
-    }
-
-    /// A service that is down or suspected is looked at often, so that the verdict and the recovery come soon.
-    fn watch_closely(&mut self, seat: usize, now: Time) {
-        let service = &self.services[self.seats[seat].service];
-        let rules = service.rules;
-        let place = &mut self.seats[seat];
-        let suspected = place.last.iter().flatten().any(|last| {
-            Vote::of(last.seen.outcome) == Vote::Bad
-                && now.millis_since(last.seen.ts) < rules.freshness.as_millis() as u64
-                && now.millis_since(last.since) < SUSPICION.as_millis() as u64
-        });
-        if (suspected || service.outage().is_some())
-            && place.assigned
-            && let Some(started) = place.turns.started()
-        {
-            place.turns.look(started.plus_millis(place.recheck.as_millis() as i64));
-        }
-    }
-
-    fn missed(&self, seat: usize, slot: i64, at: Time) -> Observation {
-        let target = &self.config.target[self.seats[seat].target];
-        let check = &target.check[self.seats[seat].check];
-        Observation {
-            ts: at,
-            target: target.name.clone(),
-            service: check.service.clone(),
-            check: check.name.clone(),
-            vantage: self.name().to_owned(),
-            run_id: format!("missed-{}-{}-{}-{slot}", self.name(), target.name, check.name),
-            slot: Some(slot),
-            outcome: aggregator::event::ProbeOutcome::Missed,
-            steps: Vec::new(),
-            total_ms: 0,
         }
     }
 
@@ -376,28 +351,58 @@ impl Core {
                 Announced { state: to, generation: standing.announced.generation + u32::from(resolved) };
             standing.was_down = to == VerdictState::Down || (standing.was_down && !good);
             (standing.unconfirmed_told, standing.told) = (false, true);
-            let row = VerdictRow {
-                ts: now,
-                target: change.target.clone(),
-                service: change.service.clone(),
-                state: to,
-                since: Some(change.since),
-                first_bad: self.services[index].outage().map(|outage| outage.first_bad),
-                last_good: change.last_good,
-                voters: change.voters.join(","),
-                generation: standing.announced.generation,
-                ..VerdictRow::default()
+            let since = match from {
+                // An outage may be older than the maintenance that covers it: there it is told as maintenance.
+                VerdictState::Maintenance => self.services[index].since(now),
+                _ => change.since,
             };
+            let dated = to == VerdictState::Down || (from == VerdictState::Down && good);
+            self.standing[index].dated = dated.then_some(since);
+            let row = self.row(index, since, now);
             actions.push(Action::Announce(Box::new(row)));
             actions.push(Action::Tell(Judgement::Changed(Box::new(change))));
+        } else {
+            self.date_anew(index, now, actions);
         }
         self.judge_alone(index, now, actions);
+    }
+
+    /// A vote that came late may give an outage another begin or end: the figures of ClickHouse are told.
+    fn date_anew(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
+        let Some(told) = self.standing[index].dated else { return };
+        let service = &self.services[index];
+        let date = match service.outage() {
+            Some(outage) => Some(outage.first_bad),
+            None => service.outages().next_back().and_then(|outage| outage.to()),
+        };
+        if let Some(date) = date.filter(|date| *date != told) {
+            self.standing[index].dated = Some(date);
+            actions.push(Action::Announce(Box::new(self.row(index, date, now))));
+        }
+    }
+
+    /// The row of what stands.
+    fn row(&self, index: usize, since: Time, now: Time) -> VerdictRow {
+        let (service, announced) = (&self.services[index], self.standing[index].announced);
+        let last = service.outage().or_else(|| service.outages().next_back());
+        VerdictRow {
+            ts: now,
+            target: service.target.clone(),
+            service: service.name.clone(),
+            state: announced.state,
+            since: Some(since),
+            first_bad: service.outage().map(|outage| outage.first_bad),
+            last_good: last.and_then(|outage| outage.last_good),
+            voters: self.voters(service, announced.state, now).join(","),
+            generation: announced.generation,
+            ..VerdictRow::default()
+        }
     }
 
     /// One watcher alone still pages, when it has seen a failure for a minute and can reach no other.
     fn judge_alone(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
         let service = &self.services[index];
-        let failing = self.seats.iter().filter(|seat| seat.service == index).filter_map(|seat| {
+        let failing = self.of_service[index].iter().map(|seat| &self.seats[*seat]).filter_map(|seat| {
             let last = seat.last[self.me].as_ref().filter(|last| Vote::of(last.seen.outcome) == Vote::Bad)?;
             (now.millis_since(last.seen.ts) < service.rules.freshness.as_millis() as u64).then_some(last)
         });
@@ -432,7 +437,8 @@ impl Core {
             _ => service.since(now),
         };
         let outage = service.outage().or(ended);
-        let observations = self.seats.iter().filter(|seat| self.config.target[seat.target].name == service.target);
+        let target = self.of_service[index].first().map_or(&[][..], |seat| &self.of_target[self.seats[*seat].target]);
+        let observations = target.iter().map(|seat| &self.seats[*seat]);
         Change {
             target: service.target.clone(),
             service: service.name.clone(),
@@ -458,11 +464,6 @@ impl Core {
             VerdictState::Up | VerdictState::Degraded | VerdictState::Regional => service.voters(now, false),
         };
         voters.into_iter().map(|voter| self.names[voter].clone()).collect()
-    }
-
-    /// When [`tick`](Self::tick) is next needed.
-    pub fn wake(&self) -> Option<Time> {
-        self.seats.iter().filter(|seat| seat.assigned).filter_map(|seat| seat.turns.wake()).min()
     }
 }
 

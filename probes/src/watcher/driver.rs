@@ -1,6 +1,6 @@
 //! The watcher's one task: it owns the state, and everything else talks to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use aggregator::event::{ProbeRun, ProbeStep, Time, VerdictState};
 use aggregator::metrics::event::show_runs;
 use aggregator::metrics::watch as metrics;
 use chrono_tz::Tz;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::afterwards::Waiting;
 use super::core::{Action, Core};
+use super::judgements::Judgements;
 use super::run::{self, Observed, Prober, Turn};
 use super::writer::{Job, Load};
 use crate::config::Config;
@@ -26,15 +27,16 @@ use crate::roster::{Change, Epoch, NotChanged};
 use crate::status::Status;
 use crate::verdict::Cast;
 
-/// Checks that run at the same time at most.
-pub const CONCURRENT_RUNS: usize = 64;
-/// Judgements that wait for a responder that is behind. Past it the oldest goes, with a line in the log: what is
-/// newer says more about now.
-pub const WAITING_JUDGEMENTS: usize = 256;
 /// A status is made at most this often.
 const STATUS_AGE_MS: u64 = 1_000;
+/// Services that are put into a status at a time: between them the watcher does what is due.
+const STATUS_CHUNK: usize = 32;
+/// Requests for a status that wait for it at most; further ones are not answered.
+const STATUS_REPLIES: usize = 64;
 /// The state is looked at this often, even when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
+/// How often the metrics show the states.
+const SHOW_MS: u64 = 1_000;
 
 /// What others ask of the watcher.
 pub enum Command {
@@ -116,10 +118,14 @@ pub struct Driver {
 struct Work {
     runs: JoinSet<(usize, Observed)>,
     waiters: Vec<Waiter>,
-    judgements: VecDeque<Judgement>,
+    judgements: Judgements,
     status: Option<Arc<Status>>,
     /// The states that the metrics show.
     shown: Vec<VerdictState>,
+    shown_at: Option<Time>,
+    /// A status that is being made, and who waits for it.
+    making: Option<Status>,
+    replies: Vec<oneshot::Sender<Arc<Status>>>,
 }
 
 impl Driver {
@@ -132,30 +138,33 @@ impl Driver {
         }
         metrics::HISTORY_LOST.with(&[]);
         metrics::JUDGEMENTS_DROPPED.with(&[]);
-        let permits = Arc::new(Semaphore::new(CONCURRENT_RUNS));
         loop {
             let now = Time::now();
             let actions = self.core.tick(now);
-            self.perform(actions, &mut work, &permits);
+            self.perform(actions, &mut work);
             self.tell(&mut work);
+            self.report(&mut work);
             self.show(&mut work, now);
-            let pause =
-                self.core.wake().map_or(TICK, |wake| Duration::from_millis(wake.millis_since(now) + 1)).min(TICK);
+            let pause = match work.making {
+                Some(_) => Duration::ZERO,
+                None => self.core.wake().map_or(TICK, |wake| Duration::from_millis(wake.millis_since(now) + 1)),
+            };
+            let pause = pause.min(TICK);
             tokio::select! {
                 () = self.shutdown.cancelled() => break,
                 Some(ended) = work.runs.join_next() => {
                     if let Ok((seat, observed)) = ended {
-                        self.finished(seat, observed, &mut work, &permits);
+                        self.finished(seat, observed, &mut work);
                     }
                 }
-                Some(command) = self.commands.recv() => self.obey(command, &mut work, &permits),
+                Some(command) = self.commands.recv() => self.obey(command, &mut work),
                 Some(peer) = self.acknowledged.recv() => {
                     if let Some(watcher) = self.core.watcher(&peer) {
                         self.core.contact(watcher, Time::now());
                     }
                 }
                 Some((service, casts)) = self.loaded.recv() => {
-                    self.core.services[service].restore(casts, Time::now());
+                    self.core.restore(service, Some(casts), Time::now());
                 }
                 () = tokio::time::sleep(pause) => {}
             }
@@ -163,7 +172,7 @@ impl Driver {
         work.runs.shutdown().await;
     }
 
-    fn finished(&mut self, seat: usize, observed: Observed, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn finished(&mut self, seat: usize, observed: Observed, work: &mut Work) {
         let Observed { seen, findings } = observed;
         for job in self.waiting.settle(seat, &seen, findings, &self.emitter) {
             self.write(job);
@@ -175,13 +184,13 @@ impl Driver {
             }
         }
         let actions = self.core.finish(seat, seen, Time::now());
-        self.perform(actions, work, permits);
+        self.perform(actions, work);
         for waiter in work.waiters.extract_if(.., |waiter| waiter.seats.is_empty()) {
             let _ = waiter.reply.send(waiter.seen);
         }
     }
 
-    fn obey(&mut self, command: Command, work: &mut Work, permits: &Arc<Semaphore>) {
+    fn obey(&mut self, command: Command, work: &mut Work) {
         let now = Time::now();
         match command {
             Command::Heard { from, observations, epochs, reply } => {
@@ -190,17 +199,17 @@ impl Driver {
                 }
                 for seen in observations {
                     let actions = self.core.hear(seen, now);
-                    self.perform(actions, work, permits);
+                    self.perform(actions, work);
                 }
                 let actions = self.core.learn(epochs, &self.keys, now);
-                self.perform(actions, work, permits);
+                self.perform(actions, work);
                 let _ = reply.send(());
             }
             Command::Enrol { change, reply } => {
                 let epoch = self.core.enrol(&change, &self.key, now);
                 if let Ok(epoch) = &epoch {
                     let actions = self.core.learn(vec![epoch.clone()], &self.keys, now);
-                    self.perform(actions, work, permits);
+                    self.perform(actions, work);
                 }
                 let _ = reply.send(epoch);
             }
@@ -214,21 +223,41 @@ impl Driver {
             }
             Command::Status(reply) => {
                 let fresh = |kept: &Arc<Status>| kept.as_of <= now && now.millis_since(kept.as_of) < STATUS_AGE_MS;
-                let kept = work.status.take().filter(fresh);
-                let status = kept.unwrap_or_else(|| {
-                    let fault = self.health.last().map(|fault| fault.to_string());
-                    Arc::new(Status { fault, ..self.core.status(now, self.zone) })
-                });
-                work.status = Some(status.clone());
-                let _ = reply.send(status);
+                match work.status.take().filter(fresh) {
+                    Some(status) => {
+                        work.status = Some(status.clone());
+                        let _ = reply.send(status);
+                    }
+                    None if work.replies.len() < STATUS_REPLIES => {
+                        work.replies.push(reply);
+                        let fault = self.health.last().map(|fault| fault.to_string());
+                        work.making.get_or_insert_with(|| Status { fault, ..self.core.status_head(now) });
+                    }
+                    None => {}
+                }
             }
         }
     }
 
-    fn perform(&mut self, actions: Vec<Action>, work: &mut Work, permits: &Arc<Semaphore>) {
+    /// Goes on with the status that is being made: a little at a time, so that no check is late for it.
+    fn report(&self, work: &mut Work) {
+        let Some(status) = &mut work.making else { return };
+        let (all, made) = (self.core.services.len(), status.services.len());
+        let chunk = made..all.min(made + STATUS_CHUNK);
+        let as_of = status.as_of;
+        status.services.extend(chunk.map(|index| self.core.service_status(index, as_of, self.zone)));
+        if status.services.len() == all
+            && let Some(status) = work.making.take().map(Arc::new)
+        {
+            work.replies.drain(..).for_each(|reply| drop(reply.send(status.clone())));
+            work.status = Some(status);
+        }
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, work: &mut Work) {
         for action in actions {
             match action {
-                Action::Probe { seat, slot } => self.probe(seat, slot, work, permits),
+                Action::Probe { seat, slot } => self.probe(seat, slot, work),
                 Action::Keep(seen) => {
                     if seen.vantage == self.core.name() {
                         self.emit(&seen);
@@ -244,7 +273,7 @@ impl Driver {
                     self.write(Job::Enrol(epoch));
                     self.epochs.send_replace(Arc::new(self.core.roster().epochs().cloned().collect()));
                 }
-                Action::Tell(judgement) => work.judgements.push_back(judgement),
+                Action::Tell(judgement) => work.judgements.push(judgement),
                 Action::Restore(index) => {
                     let load = load(&self.core, index);
                     self.write(Job::Load(load));
@@ -253,9 +282,13 @@ impl Driver {
         }
     }
 
-    /// Shows in the metrics what has changed.
+    /// Shows in the metrics what has changed, at most once a second: there may be a great many services.
     fn show(&self, work: &mut Work, now: Time) {
         metrics::RUNNING.with(&[]).set(work.runs.len() as f64);
+        if work.shown_at.is_some_and(|at| at <= now && now.millis_since(at) < SHOW_MS) {
+            return;
+        }
+        work.shown_at = Some(now);
         let states: Vec<VerdictState> = self.core.services.iter().map(|service| service.state(now)).collect();
         if work.shown != states {
             for (service, state) in self.core.services.iter().zip(&states) {
@@ -265,18 +298,15 @@ impl Driver {
         }
     }
 
-    fn probe(&mut self, seat: usize, slot: Option<i64>, work: &mut Work, permits: &Arc<Semaphore>) {
-        let (target, check) = (self.core.seats[seat].target, self.core.seats[seat].check);
-        if let Some(slot) = slot {
-            let late_ms = Time::now().millis_since(self.core.seats[seat].begin_of(slot));
-            metrics::START_DELAY.with(&[]).observe_ms(late_ms);
+    fn probe(&mut self, seat: usize, slot: Option<i64>, work: &mut Work) {
+        let (target, check, begins) = self.core.place_of(seat, slot);
+        if let Some(begins) = begins {
+            metrics::START_DELAY.with(&[]).observe_ms(Time::now().millis_since(begins));
         }
-        let (config, prober, permits) = (self.config.clone(), self.prober.clone(), permits.clone());
-        let health = self.health.clone();
+        let (config, prober, health) = (self.config.clone(), self.prober.clone(), self.health.clone());
         let me = self.core.name().to_owned();
         let turn = Turn { slot, awaited: self.waiting.of(seat, Time::now()) };
         work.runs.spawn(async move {
-            let _permit = permits.acquire().await;
             let target = &config.target[target];
             let check = &target.check[check];
             let observed = run::observe(&prober, &health, &config, target, check, &me, turn).await;
@@ -289,24 +319,22 @@ impl Driver {
         metrics::HISTORY_LOST.with(&[]).inc();
         tracing::error!("the history's writer does not keep up, an entry is not kept: {error}");
         if let Job::Load(load) = error.into_inner() {
-            self.core.services[load.index].release();
+            self.core.restore(load.index, None, Time::now());
         }
     }
 
     /// Hands judgements over without ever waiting for the responder.
     fn tell(&self, work: &mut Work) {
-        while let Some(judgement) = work.judgements.pop_front() {
+        while let Some(judgement) = work.judgements.pop() {
             if let Err(mpsc::error::TrySendError::Full(judgement)) = self.judgements.try_send(judgement) {
-                work.judgements.push_front(judgement);
+                work.judgements.put_back(judgement);
                 break;
             }
         }
-        while work.judgements.len() > WAITING_JUDGEMENTS {
-            metrics::JUDGEMENTS_DROPPED.with(&[]).inc();
-            tracing::error!(
-                "the responder does not keep up, the oldest judgement is dropped: {:?}",
-                work.judgements.pop_front()
-            );
+        let dropped = work.judgements.take_dropped();
+        if dropped > 0 {
+            metrics::JUDGEMENTS_DROPPED.with(&[]).add(dropped);
+            tracing::error!(dropped, "the responder does not keep up: suspicions were not told, verdicts will be");
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aggregator::event::{ProbeOutcome, StepResult, Time};
@@ -110,11 +111,21 @@ fn broken(outcome: ProbeOutcome, class: &str, detail: &str, limit: Duration) -> 
     Report { outcome, steps: vec![step], total_ms: ms, findings: Vec::new() }
 }
 
-/// 128 random bits. Without a random generator the clock has to do: the run is then unique on this watcher at least.
+/// 64 random bits of this process, the run's number, and 32 random bits that nobody can foretell. Nine in ten digits
+/// are those of the run before, or nearly: the tables keep a great many of them.
 fn run_id() -> String {
-    let mut bytes = [0_u8; 16];
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| u64::from_be_bytes(random()));
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("{:016x}{number:08x}{:08x}", *PROCESS, u32::from_be_bytes(random()))
+}
+
+/// Random octets. Without a random generator the clock has to do: the run is then unique on this watcher at least.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0_u8; N];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        bytes[..8].copy_from_slice(&Time::now().0.to_be_bytes());
+        let clock = Time::now().0.to_be_bytes();
+        bytes.copy_from_slice(&clock[clock.len() - N..]);
     }
-    format!("{:032x}", u128::from_be_bytes(bytes))
+    bytes
 }

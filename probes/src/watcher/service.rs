@@ -204,6 +204,16 @@ impl Service {
         !self.held && until > exchange::horizon(begin_of_recent(now))
     }
 
+    /// When it may change without a new vote: an expiry, a vote that is dated ahead, maintenance that is near.
+    pub fn next_change(&self, now: Time) -> Option<Time> {
+        let ahead = self.recent.partition_point(|cast| cast.at <= now);
+        let ahead = self.recent.get(ahead).map(|cast| cast.at);
+        let near = now.plus_millis(2 * 60_000);
+        let maintenance = self.maintenance.iter().flat_map(|plan| plan.windows(now, near));
+        let edges = maintenance.flat_map(|(from, to)| [from, to]).filter(|at| *at > now);
+        edges.chain(ahead).chain(self.now.next_expiry(now)).min()
+    }
+
     /// Drops what is no longer shown.
     fn forget(&mut self, before: Time) {
         let steps = self.record.steps.partition_point(|(at, _)| *at < before);

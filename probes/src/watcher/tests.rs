@@ -236,7 +236,7 @@ async fn what_is_not_signed_by_a_watcher_of_the_site_is_refused() {
 #[tokio::test]
 async fn a_kind_that_hangs_is_cut_and_one_that_breaks_off_does_not_vote() {
     let mut config = (*site(([127, 0, 0, 1], 9).into()).await.config).clone();
-    config.target[0].check[0].timeout_ms = 10;
+    config.target[0].check[0].timeout_ms = Some(10);
     let (target, check) = (&config.target[0], &config.target[0].check[0]);
     let hangs: run::Prober = Arc::new(|_, _, _| Box::pin(std::future::pending()));
     let health = Health::new(&config.watch);

@@ -58,7 +58,7 @@ fn judge(case: &Case, report: &Report) -> Option<String> {
     let others = report
         .checks
         .iter()
-        .filter(|check| check.result >= Outcome::Warn && check.id != case.id && !case.also.contains(&check.id));
+        .filter(|check| check.result >= Outcome::Warn && check.id != case.id && !case.also.contains(&&*check.id));
     let others: Vec<_> =
         others.map(|check| format!("{} {}: {}", check.id, check.result.as_str(), check.evidence)).collect();
     let found = |id: &&&str| outcome(report, id) >= Outcome::Warn;

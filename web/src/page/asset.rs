@@ -22,6 +22,13 @@ impl Asset {
     }
 }
 
+impl Asset {
+    /// What it is, for a page that has it in itself.
+    pub fn content(&self) -> &'static str {
+        self.content
+    }
+}
+
 /// The style sheet of both sites.
 pub static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("varde", ".css", "text/css; charset=utf-8", include_str!("../../assets/varde.css")));

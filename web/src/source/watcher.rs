@@ -6,6 +6,7 @@ use aggregator::event::Time;
 use alerts::view::IncidentView;
 use futures_util::StreamExt;
 use probes::status::Status;
+use probes::watcher::posture::Audited;
 use reqwest::{Client, Response, Url};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -134,6 +135,14 @@ impl WatcherClient {
         let mut incidents = incidents?;
         incidents.truncate(MAX_INCIDENTS);
         Ok((status?, incidents))
+    }
+
+    /// Asks for the audits that it has made.
+    ///
+    /// # Errors
+    /// See [`AskError`].
+    pub async fn posture(&self) -> Result<Vec<Audited>, AskError> {
+        self.get("posture", "").await
     }
 
     /// Says that `person` has `incident`.

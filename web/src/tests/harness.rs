@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use probes::status::Status;
+use probes::watcher::posture::Audited;
 use reqwest::{Client, Response};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -33,6 +34,7 @@ pub struct Says {
     pub status: fn(&str, Time) -> Status,
     pub incidents: Vec<IncidentView>,
     pub acknowledged: Vec<(String, String)>,
+    pub posture: Vec<Audited>,
 }
 
 /// A watcher that answers as it was told to.
@@ -46,9 +48,11 @@ type Shared = (String, Arc<Mutex<Says>>);
 
 impl Watcher {
     pub async fn start(vantage: &str, status: fn(&str, Time) -> Status, incidents: Vec<IncidentView>) -> Self {
-        let says = Arc::new(Mutex::new(Says { status, incidents, acknowledged: vec![] }));
+        let says =
+            Arc::new(Mutex::new(Says { status, incidents, acknowledged: vec![], posture: sample::audits(vantage) }));
         let router = Router::new()
             .route("/api/v1/status", get(Self::status))
+            .route("/api/v1/posture", get(Self::posture))
             .route("/api/v1/incidents", get(Self::incidents))
             .route("/api/v1/incidents/{incident}/acknowledge", post(Self::acknowledge))
             .with_state((vantage.to_owned(), Arc::clone(&says)));
@@ -64,6 +68,9 @@ impl Watcher {
     async fn status(State((vantage, says)): State<Shared>) -> Json<Status> {
         let status = says.lock().unwrap().status;
         Json(status(&vantage, Time::now()))
+    }
+    async fn posture(State((_, says)): State<Shared>) -> Json<Vec<Audited>> {
+        Json(says.lock().unwrap().posture.clone())
     }
     async fn incidents(
         State((_, says)): State<Shared>,

@@ -18,7 +18,7 @@ async fn nobody_sees_anything_without_a_session() {
         let answer = web.get(&web.operator, path, "").await;
         assert_eq!((answer.status(), answer.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, to));
     }
-    for path in ["/api/v1/now", "/api/v1/incidents", "/api/v1/incidents/x", "/api/v1/status"] {
+    for path in ["/api/v1/posture", "/api/v1/now", "/api/v1/incidents", "/api/v1/incidents/x", "/api/v1/status"] {
         assert_eq!(web.get(&web.operator, path, "").await.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
 }
@@ -244,4 +244,43 @@ async fn the_login_form_leads_back_to_the_page_that_was_asked_for() {
     let (csrf, next) = (field(&page, "csrf"), field(&page, "next"));
     let fields = [("csrf", csrf.as_str()), ("next", &next), ("name", NAME), ("password", PASSWORD)];
     assert_eq!(web.post("/login", &cookie, &fields).await.headers()["location"], "/incidents");
+}
+
+#[tokio::test]
+async fn posture_shows_each_domains_newest_audit_what_it_changed_and_how_to_mend_it() {
+    let (web, watchers) = Web::usual(sample::all_up, vec![]).await;
+    let cookie = web.log_in(NAME).await;
+    until(async || web.operator_page("/posture", &cookie).await.contains("71 of 100")).await;
+    let list = web.operator_page("/posture", &cookie).await;
+    for text in ["href=\"/posture/varde.test\"", "1 failed, 1 to improve, 3 passed, 1 skipped", "1 change since"] {
+        assert!(list.contains(text), "{text} is not on {list}");
+    }
+    // What was heard stays when its watcher is gone.
+    watchers.iter().for_each(Watcher::kill);
+    let page = web.operator_page("/posture/varde.test", &cookie).await;
+    for text in [
+        "<p class=\"grade\">Grade C</p>",
+        "from Sydney",
+        "12 look-ups; the tenth is include:&#60;_spf.c&#62;",
+        "Receivers stop there and treat the record as broken.",
+        "v=DMARC1; p=quarantine",
+        "<summary>Changes before that</summary>",
+        "61 days left",
+        "the zone is not signed",
+    ] {
+        assert!(page.contains(text), "{text} is not on {page}");
+    }
+    assert!(page.find("id=\"spf\"") < page.find("id=\"dmarc\"") && page.find("id=\"dmarc\"") < page.find("id=\"mx\""));
+    assert!(!page.contains("style=") && !page.contains("<script"), "the policy of the site allows neither");
+    assert_eq!(web.get(&web.operator, "/posture/other.test", &cookie).await.status(), StatusCode::NOT_FOUND);
+    let json: serde_json::Value = web.get(&web.operator, "/api/v1/posture", &cookie).await.json().await.unwrap();
+    assert_eq!((&json[0]["report"]["score"], &json[0]["changes"][0]["to"]), (&71.into(), &"fail".into()));
+}
+
+#[test]
+fn an_audit_by_hand_is_one_page_that_needs_nothing_else() {
+    let report = sample::audits("au-sydney").remove(0).report;
+    let page = crate::audit_page(&report).unwrap();
+    assert!(page.contains("<h1>Posture of varde.test</h1>") && page.contains(":root {") && page.contains("p=none"));
+    assert!(!page.contains("<link") && !page.contains("<script") && !page.contains("Changed since"), "{page}");
 }

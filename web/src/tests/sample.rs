@@ -2,7 +2,9 @@
 
 use aggregator::event::{ProbeOutcome, Time, VerdictState};
 use alerts::view::{EvidenceSection, IncidentState, IncidentView, TimelineEntry};
+use probes::posture::{Change, Check, Grade, Outcome, Report};
 use probes::status::{DayStatus, OutageStatus, RegionStatus, ServiceStatus, Status};
+use probes::watcher::posture::Audited;
 
 /// 2026-11-22T10:38:39Z, a Sunday.
 pub const NOW: Time = Time(1_795_343_919_000_000);
@@ -46,6 +48,81 @@ pub fn up(service: &str, title: &str, as_of: Time) -> ServiceStatus {
         bounds: Some((99.941, 99.988)),
         outages: if service == "imap" { vec![over(outage)] } else { vec![] },
     }
+}
+
+/// Sydney has audited a domain twice; Oslo once, long ago.
+pub fn audits(vantage: &str) -> Vec<Audited> {
+    let at: Time = "2026-11-22T04:11:00Z".parse().unwrap();
+    let before = at.plus_millis(-86_400_000);
+    let (score, grade, changes) = match vantage {
+        "au-sydney" => (71, Grade::C, changes(at)),
+        "no-oslo" => (40, Grade::F, vec![]),
+        _ => return vec![],
+    };
+    let at = if vantage == "no-oslo" { before.plus_millis(-86_400_000) } else { at };
+    let report = Report { domain: "varde.test".into(), at, score, grade, checks: checks() };
+    vec![Audited { vantage: vantage.into(), report, previous: Some(before), changes }]
+}
+
+fn changes(at: Time) -> Vec<Change> {
+    let change = |at, check: &str, title: &str, from, to, evidence: &str| Change {
+        at,
+        check: check.into(),
+        title: title.into(),
+        from,
+        to,
+        evidence: evidence.into(),
+        remedy: String::new(),
+    };
+    let (lookups, expiry) = ("At most 10 look-ups are needed", "No certificate ends within 14 days");
+    vec![
+        change(at, "spf.lookups", lookups, Outcome::Pass, Outcome::Fail, "12 look-ups; the tenth is include:<_spf.c>"),
+        change(at.plus_millis(-9 * 86_400_000), "tls.expiry", expiry, Outcome::Warn, Outcome::Pass, "61 days left"),
+    ]
+}
+
+fn checks() -> Vec<Check> {
+    let check = |id: &str, heading: &str, title: &str, result, evidence: &str, remedy: &str| Check {
+        id: id.to_owned().into(),
+        family: id.split('.').next().unwrap().to_owned().into(),
+        heading: heading.to_owned().into(),
+        title: title.to_owned().into(),
+        result,
+        evidence: evidence.into(),
+        why: "Receivers stop there and treat the record as broken.".into(),
+        remedy: remedy.into(),
+        weight: 8,
+    };
+    let long = "v=spf1 include:_spf.a.example include:_spf.b.example include:_spf.c.example ip4:192.0.2.0/24 -all";
+    vec![
+        check("mx.records", "MX records", "There is an MX record", Outcome::Pass, "10 mx1.varde.test", ""),
+        check("mx.addresses", "MX records", "Every MX host has an address", Outcome::Pass, "192.0.2.10", ""),
+        check(
+            "spf.lookups",
+            "SPF",
+            "At most 10 look-ups are needed",
+            Outcome::Fail,
+            "12 look-ups; the tenth is include:<_spf.c>",
+            "publish fewer includes: varde.test. IN TXT \"v=spf1 ip4:192.0.2.0/24 -all\"",
+        ),
+        check("spf.all", "SPF", "The record ends in -all", Outcome::Pass, long, ""),
+        check(
+            "dmarc.policy",
+            "DMARC",
+            "The policy is quarantine or reject",
+            Outcome::Warn,
+            "p=none",
+            "publish: _dmarc.varde.test. IN TXT \"v=DMARC1; p=quarantine\"",
+        ),
+        check(
+            "dane.tlsa",
+            "DANE",
+            "Every MX host has a usable TLSA record",
+            Outcome::Skipped,
+            "the zone is not signed",
+            "",
+        ),
+    ]
 }
 
 fn over(from: Time) -> OutageStatus {

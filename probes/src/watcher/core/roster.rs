@@ -58,12 +58,14 @@ impl Core {
             return;
         }
         self.follows = voters.to_vec();
-        for seat in &mut self.seats {
+        (0..self.services.len()).for_each(|service| self.reviews.set(service, Some(now)));
+        for (index, seat) in self.seats.iter_mut().enumerate() {
             let (target, term) = (&self.config.target[seat.target], self.services[seat.service].term(now));
             let check = &target.check[seat.check];
             let slots = turn(&target.name, &check.name, self.config.watch.interval(check.cadence), self.me, term);
             seat.assigned = term.votes(self.me);
             seat.turns.move_to(slots, now);
+            self.turns.set(index, Some(now));
         }
     }
 }

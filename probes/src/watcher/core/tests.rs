@@ -104,7 +104,7 @@ impl World {
                         vote: Vote::of(seen.outcome),
                     });
                     let core = self.cores[me].as_mut().unwrap();
-                    core.services[service].restore(casts.collect(), self.now);
+                    core.restore(service, Some(casts.collect()), self.now);
                 }
                 Action::Keep(_) | Action::Announce(_) | Action::Enrol(_) => {}
             }
@@ -335,7 +335,7 @@ fn what_comes_hours_late_is_judged_again_from_the_history() {
     assert_eq!(core.tick(BEGIN.plus_millis(10)), [Action::Restore(0)]);
     assert_eq!(core.hear(late.clone(), BEGIN), [Action::Keep(late)]);
     assert_eq!(core.tick(BEGIN.plus_millis(20)), [], "it is being read already");
-    core.services[0].restore(Vec::new(), BEGIN);
+    core.restore(0, Some(Vec::new()), BEGIN);
     assert_eq!(core.tick(BEGIN.plus_millis(30)), [Action::Restore(0)]);
 }
 
@@ -347,7 +347,7 @@ fn a_restart_records_missed_slots_tells_what_stands_and_announces_only_what_has_
     let mut core = Core::new(config(), 0, roster(), BEGIN, |_, _| Some(last), |_| Some(announced));
     let bad = |watcher, at: i64| Cast { at: BEGIN.plus_millis(at), watcher, check: 0, vote: Vote::Bad };
     core.services[0].sweep(BEGIN);
-    core.services[0].restore(vec![bad(0, -5_000), bad(1, -4_000), bad(2, -3_000)], BEGIN);
+    core.restore(0, Some(vec![bad(0, -5_000), bad(1, -4_000), bad(2, -3_000)]), BEGIN);
     let actions = core.tick(BEGIN);
     let missed =
         actions.iter().filter(|action| matches!(action, Action::Keep(seen) if seen.outcome == ProbeOutcome::Missed));
@@ -492,4 +492,45 @@ fn a_target_that_names_its_watchers_is_judged_by_those_alone_and_by_everybody_al
     wrong.target[0].watchers.push("moon".to_owned());
     let message = "\"moon\" is no watcher; name one of [[watch.watcher]]".to_owned();
     assert_eq!(faults(&wrong), [("target[0].watchers[2]".to_owned(), message)]);
+}
+
+#[test]
+fn a_vote_that_came_late_dates_the_outage_anew_without_telling_the_responder_again() {
+    let mut core = Core::new(config(), 0, roster(), BEGIN, |_, _| None, |_| None);
+    let seen = |core: &Core, name: &str, ms: i64, outcome| {
+        let mut seen = core.missed(0, ms, BEGIN.plus_millis(ms));
+        (seen.vantage, seen.outcome, seen.run_id) = (name.to_owned(), outcome, format!("{name}-{ms}"));
+        seen
+    };
+    for (name, ms, outcome) in [
+        ("us", 0, ProbeOutcome::Ok),
+        ("oslo", 1, ProbeOutcome::Ok),
+        ("sydney", 2, ProbeOutcome::Ok),
+        ("us", 10_000, ProbeOutcome::Failed),
+        ("oslo", 11_000, ProbeOutcome::Failed),
+    ] {
+        let one = seen(&core, name, ms, outcome);
+        core.hear(one, BEGIN.plus_millis(ms));
+    }
+    let rows = |actions: &[Action]| -> Vec<VerdictRow> {
+        let rows = actions.iter().filter_map(|action| match action {
+            Action::Announce(row) => Some((**row).clone()),
+            _ => None,
+        });
+        rows.collect()
+    };
+    let first = rows(&core.tick(BEGIN.plus_millis(11_000)));
+    assert_eq!(
+        first.last().map(|row| (row.state, row.since)),
+        Some((VerdictState::Down, Some(BEGIN.plus_millis(10_000))))
+    );
+    let late = seen(&core, "sydney", 9_000, ProbeOutcome::Failed);
+    core.hear(late, BEGIN.plus_millis(12_000));
+    let actions = core.tick(BEGIN.plus_millis(12_000));
+    let again = rows(&actions);
+    assert_eq!(
+        again.iter().map(|row| (row.state, row.since)).collect::<Vec<_>>(),
+        [(VerdictState::Down, Some(BEGIN.plus_millis(9_000)))]
+    );
+    assert!(!actions.iter().any(|action| matches!(action, Action::Tell(_))), "{actions:?}");
 }
