@@ -37,9 +37,9 @@ CREATE TABLE IF NOT EXISTS receptions
     tls_cipher LowCardinality(String) CODEC(ZSTD(1)),
     -- Given by our own mail system; else it follows from the Message-ID, which every host sees.
     trace_id String ALIAS if(notEmpty(trace_given) OR empty(message_id), trace_given, lower(hex(substring(SHA256(message_id), 1, 8)))),
-    INDEX by_queue_id queue_id TYPE bloom_filter(0.025) GRANULARITY 1,
-    INDEX by_message_id message_id TYPE bloom_filter(0.025) GRANULARITY 1,
-    INDEX by_trace_id trace_id TYPE bloom_filter(0.025) GRANULARITY 1
+    INDEX by_queue_id queue_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_message_id message_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_trace_id trace_id TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toDate(ts)
@@ -98,10 +98,10 @@ CREATE TABLE IF NOT EXISTS deliveries
             value = '\x05', concat(rcpt_user, '@', rcpt_domain), value = '\x06', concat(sender_user, '@', sender_domain),
             value = '\x07', queue_id, value = '\x08', rcpt_domain, value)),
             splitByChar('*', response_template), arrayResize(response_values, length(splitByChar('*', response_template)))))),
-    INDEX by_queue_id queue_id TYPE bloom_filter(0.025) GRANULARITY 1,
-    INDEX by_next_queue_id next_queue_id TYPE bloom_filter(0.025) GRANULARITY 1,
-    INDEX by_message_id message_id TYPE bloom_filter(0.025) GRANULARITY 1,
-    INDEX by_trace_id trace_id TYPE bloom_filter(0.025) GRANULARITY 1
+    INDEX by_queue_id queue_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_next_queue_id next_queue_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_message_id message_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX by_trace_id trace_id TYPE bloom_filter(0.01) GRANULARITY 1
 )
 ENGINE = MergeTree
 PARTITION BY toDate(ts)

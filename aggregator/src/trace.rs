@@ -100,8 +100,11 @@ struct Ids {
 impl Ids {
     fn of(id: &str) -> Self {
         let id = id.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
+        // Trace ids are hexadecimal; looking for one is dear, because most are computed from the Message-ID.
+        let is_trace = id.len() >= 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let one = BTreeSet::from([id]);
-        Self { queue: one.clone(), message: one.clone(), trace: one }
+        let trace = if is_trace { one.clone() } else { BTreeSet::new() };
+        Self { queue: one.clone(), message: one, trace }
     }
 
     fn count(&self) -> usize {
@@ -214,5 +217,6 @@ mod tests {
     #[test]
     fn angle_brackets_are_not_part_of_an_id() {
         assert_eq!(Ids::of(" <x@example.net> ").message, BTreeSet::from(["x@example.net".to_owned()]));
+        assert!(Ids::of("x@example.net").trace.is_empty() && !Ids::of("9123bc5b17621613").trace.is_empty());
     }
 }
