@@ -158,7 +158,7 @@ async fn the_view_of_availability_gives_the_figures_of_the_pure_functions() {
     assert_eq!(stories.len(), TARGETS);
     let rows = stories.values().flat_map(|story| story.rows.iter().cloned());
     let rows = (0..).zip(rows).map(|(place, row)| {
-        let event_id = EventId::in_sequence(&[b"w0"], place);
+        let event_id = EventId::at(&[b"w0"], place);
         Event::from(VerdictRow { node: "w0".to_owned(), event_id, ..row })
     });
     insert(&client, "INSERT INTO verdicts FORMAT JSONEachRow", rows).await;

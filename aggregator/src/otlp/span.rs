@@ -89,7 +89,7 @@ impl Message {
             arrived,
             queued: queued.unwrap_or(arrived).max(arrived),
             ended: steps.iter().map(|step| step.ts).max().unwrap_or(arrived),
-            failed: steps.iter().any(|step| is_failure(step)),
+            failed: steps.iter().any(is_failure),
         }
     }
 
