@@ -1,5 +1,7 @@
 //! The open mailbox: SELECT, what others did to it, STORE, EXPUNGE, CLOSE.
 
+use std::ops::Range;
+
 use super::{Done, EndReason, Session, State, bad, no, ok};
 use crate::imap::command::{Access, By, Command, StoreCommand};
 use crate::imap::sequence::{SequenceSet, compress};
@@ -46,6 +48,15 @@ impl Selected {
         self.messages.binary_search_by_key(&uid, |state| state.uid).ok()
     }
 
+    /// Takes out the messages at these positions, which ascend.
+    fn forget(&mut self, gone: &[usize]) {
+        let mut at = 0;
+        self.messages.retain(|_| {
+            at += 1;
+            gone.binary_search(&(at - 1)).is_err()
+        });
+    }
+
     pub(super) fn writable(&self) -> Result<(), Done> {
         match self.access {
             Access::ReadWrite => Ok(()),
@@ -66,26 +77,36 @@ impl Selected {
     }
 
     /// The messages of a set that are there, by UID.
-    pub(super) fn within(&self, by: By, set: &SequenceSet) -> Vec<u32> {
+    fn within(&self, by: By, set: &SequenceSet) -> Vec<u32> {
+        self.spans(by, set).into_iter().flat_map(|span| &self.messages[span]).map(|state| state.uid).collect()
+    }
+
+    /// The messages of a set that are there, as ranges of positions: ascending, apart, none of them empty.
+    pub(super) fn spans(&self, by: By, set: &SequenceSet) -> Vec<Range<usize>> {
         let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         let largest = match by {
             By::Sequence => count,
             By::Uid => self.messages.last().map_or(0, |state| state.uid),
         };
-        let mut wanted = vec![false; self.messages.len()];
-        for (first, last) in set.ranges(largest) {
-            let (from, to) = match by {
+        let mut ranges = set.ranges(largest);
+        ranges.sort_unstable();
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for (first, last) in ranges {
+            let (start, end) = match by {
                 By::Sequence => (first.saturating_sub(1) as usize, last as usize),
                 By::Uid => (
                     self.messages.partition_point(|state| state.uid < first),
                     self.messages.partition_point(|state| state.uid <= last),
                 ),
             };
-            if let Some(range) = wanted.get_mut(from..to.min(self.messages.len())) {
-                range.fill(true);
+            let end = end.min(self.messages.len());
+            match spans.last_mut() {
+                _ if start >= end => {}
+                Some(span) if start <= span.end => span.end = span.end.max(end),
+                _ => spans.push(start..end),
             }
         }
-        self.messages.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(state, _)| state.uid).collect()
+        spans
     }
 }
 
@@ -165,7 +186,7 @@ impl Session {
         }
     }
 
-    /// `silent`: UIDs whose flags the client knows already.
+    /// `silent`: UIDs whose flags the client knows already, ascending.
     pub(super) fn try_sync(&mut self, expunges: Expunges, silent: &[u32]) -> Result<(), StoreError> {
         let State::Selected(_, selected) = &mut self.state else { return Ok(()) };
         let changes = self.stores.mailboxes.changes(selected.mailbox.id, selected.mod_seq)?;
@@ -177,7 +198,7 @@ impl Session {
         for state in changes.changed {
             match selected.position(state.uid) {
                 Some(at) => {
-                    if !silent.contains(&state.uid) {
+                    if silent.binary_search(&state.uid).is_err() {
                         told.push(at);
                     }
                     selected.messages[at] = state;
@@ -209,9 +230,7 @@ impl Session {
             self.untagged(&[&(at + 1).to_string(), " EXPUNGE"].concat());
         }
         if let State::Selected(_, selected) = &mut self.state {
-            for at in gone.iter().rev() {
-                selected.messages.remove(*at);
-            }
+            selected.forget(&gone);
             if grew {
                 let exists = [&selected.messages.len().to_string(), " EXISTS"].concat();
                 self.untagged(&exists);
@@ -263,7 +282,7 @@ impl Session {
         let refused = self.stores.mailboxes.store(id, &uids, change)?;
         self.try_sync(Expunges::Held, &uids)?;
         let condstore = self.condstore;
-        for uid in uids.iter().filter(|uid| !refused.contains(uid)) {
+        for uid in uids.iter().filter(|uid| refused.binary_search(uid).is_err()) {
             let Some(at) = self.selected()?.position(*uid) else { continue };
             match (store.silent, condstore) {
                 (false, _) => self.put_flags(at, by),

@@ -56,7 +56,7 @@ impl SqliteMailboxes {
         })
     }
 
-    /// Changes flags. Returns the UIDs of those left alone because of `unchanged_since`.
+    /// Changes flags. Returns the UIDs of those left alone because of `unchanged_since`, in the order of `uids`.
     ///
     /// # Errors
     /// `NotFound` when the mailbox has been deleted, or `Transient` when the database refuses.
@@ -137,7 +137,8 @@ impl SqliteMailboxes {
         })
     }
 
-    /// Removes messages for good: of `uids`, or of all, those that are flagged `\Deleted`. Returns their UIDs.
+    /// Removes messages for good: of `uids`, which ascend, or of all, those that are flagged `\Deleted`. Returns their
+    /// UIDs.
     ///
     /// # Errors
     /// `NotFound` when the mailbox has been deleted, or `Transient` when the database refuses.
@@ -149,7 +150,7 @@ impl SqliteMailboxes {
                 .query_map([id.0], |row| Ok(narrow(row.get(0)?)))?
                 .collect::<Result<_, _>>()?;
             if let Some(uids) = uids {
-                flagged.retain(|uid| uids.contains(uid));
+                flagged.retain(|uid| uids.binary_search(uid).is_ok());
             }
             remove(transaction, id, &flagged)?;
             Ok(flagged)
