@@ -1,5 +1,6 @@
 //! The open mailbox: SELECT, what others did to it, STORE, EXPUNGE, CLOSE.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Done, EndReason, Session, State, bad, no, ok};
@@ -18,8 +19,7 @@ pub(super) struct Selected {
     pending: Vec<u32>,
     /// The view is that of this modification sequence.
     mod_seq: u64,
-    /// Keywords that the client knows of.
-    keywords: Vec<String>,
+    keywords: Keywords,
     /// UIDs that the last SEARCH saved (`$`).
     pub(super) saved: Vec<u32>,
 }
@@ -129,15 +129,17 @@ impl Session {
         let name = self.decode(name)?;
         let mailbox = self.stores.mailboxes.open_mailbox(account.id, &name)?;
         let view = self.stores.mailboxes.changes(mailbox.id, 0)?;
-        let keywords = keywords_of(&view.changed);
+        let mut keywords = Keywords::default();
+        keywords.learn(&view.changed);
         let unseen = view.changed.iter().position(|state| !state.flags.has(Flags::SEEN));
         let (exists, mailbox) = (view.changed.len(), view.mailbox);
-        self.put_keywords(&keywords);
+        self.put_keywords(&keywords.list());
         self.out.extend_from_slice(b"* OK [PERMANENTFLAGS ");
         match access {
             Access::ReadOnly => self.out.extend_from_slice(b"()"),
             Access::ReadWrite => {
-                let known: Vec<String> = keywords.iter().cloned().chain(["\\*".to_owned()]).collect();
+                let new = self.stores.mailboxes.takes_new_keywords(mailbox.id)?.then(|| "\\*".to_owned());
+                let known: Vec<String> = keywords.list().into_iter().chain(new).collect();
                 write::flags(&mut self.out, Flags(31), &known);
             }
         }
@@ -192,7 +194,11 @@ impl Session {
         let changes = self.stores.mailboxes.changes(selected.mailbox.id, selected.mod_seq)?;
         selected.mod_seq = changes.mailbox.mod_seq;
         selected.mailbox = changes.mailbox;
+        if changes.changed.is_empty() && changes.expunged.is_empty() && selected.pending.is_empty() {
+            return Ok(());
+        }
         selected.pending.extend(changes.expunged);
+        let fresh = selected.keywords.learn(&changes.changed);
         let mut told = Vec::new();
         let count = selected.messages.len();
         for state in changes.changed {
@@ -214,13 +220,9 @@ impl Session {
             gone.sort_unstable();
             gone.dedup();
         }
-        let new: Vec<String> = keywords_of(&selected.messages);
-        let fresh = new.iter().any(|keyword| !selected.keywords.contains(keyword));
         if fresh {
-            selected.keywords = new.clone();
-        }
-        if fresh {
-            self.put_keywords(&new);
+            let keywords = selected.keywords.list();
+            self.put_keywords(&keywords);
         }
         for at in told {
             self.put_flags(at, By::Uid);
@@ -330,13 +332,25 @@ impl Session {
     }
 }
 
-/// Every keyword in use, once, in order.
-fn keywords_of(messages: &[MessageState]) -> Vec<String> {
-    let mut keywords: Vec<String> = Vec::new();
-    for keyword in messages.iter().flat_map(|state| &state.keywords) {
-        if let Err(at) = keywords.binary_search(keyword) {
-            keywords.insert(at, keyword.clone());
+/// Keywords that a client has been told of. They are the same in any case (RFC 9051 section 2.3.2), and as many at
+/// most as the mailbox may have.
+#[derive(Default)]
+struct Keywords {
+    /// By the name in lower case.
+    names: BTreeMap<String, String>,
+}
+
+impl Keywords {
+    /// Adds those of `messages`; whether one of them is new.
+    fn learn(&mut self, messages: &[MessageState]) -> bool {
+        let known = self.names.len();
+        for keyword in messages.iter().flat_map(|state| &state.keywords) {
+            self.names.entry(keyword.to_ascii_lowercase()).or_insert_with(|| keyword.clone());
         }
+        self.names.len() > known
     }
-    keywords
+
+    fn list(&self) -> Vec<String> {
+        self.names.values().cloned().collect()
+    }
 }

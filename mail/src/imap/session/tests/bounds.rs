@@ -101,3 +101,40 @@ fn uids_that_are_passed_over_cost_next_to_nothing() {
     assert_eq!(refused, "a OK [MODIFIED 1:10000] Some had been changed meanwhile\r\n");
     talk.check("b EXPUNGE", &[expunges(1, 10_000), "b OK EXPUNGE done".to_owned()].concat());
 }
+
+#[test]
+fn a_session_that_is_woken_for_nothing_does_not_read_its_mailbox_again() {
+    let mut talk = Talk::logged_in();
+    let keywords: Vec<String> = (0..64).map(|n| ["k", &n.to_string()].concat()).collect();
+    let inbox = talk.fill(5_000, &keywords);
+    for _ in 0..5_000 {
+        talk.session.sync(Expunges::Told);
+    }
+    assert_eq!(talk.hear(), "");
+    let seen = StoreFlags { change: FlagChange::Add, flags: Flags::SEEN, keywords: &[], unchanged_since: None };
+    talk.stores.mailboxes.store(inbox, &[7], seen).unwrap();
+    assert!(talk.say("a NOOP\r\n").starts_with("* 7 FETCH (UID 7 FLAGS (\\Seen k0 k1 "));
+}
+
+#[test]
+fn a_mailbox_has_five_hundred_keywords_at_most() {
+    let mut talk = Talk::logged_in();
+    talk.fill(1, &[]);
+    let some = |from: usize, to: usize| (from..to).map(|n| [" k", &n.to_string()].concat()).collect::<String>();
+    for from in (0..500).step_by(50) {
+        let said = ["a STORE 1 FLAGS.SILENT (", some(from, from + 50).trim_start(), ")\r\n"].concat();
+        let heard = talk.say(&said);
+        assert!(heard.ends_with("a OK STORE done\r\n"), "{heard}");
+    }
+    const FULL: &str = "NO [LIMIT] The mailbox has as many keywords as it may";
+    talk.check("b STORE 1 +FLAGS (k500)", &["b ", FULL].concat());
+    talk.check("c APPEND INBOX (k501) {3+}\r\nabc", &["c ", FULL].concat());
+    talk.check("d STORE 1 FLAGS (K7 k499)", "* 1 FETCH (FLAGS (K7 k499))\nd OK STORE done");
+    let opened = talk.say("e SELECT INBOX\r\n");
+    assert!(opened.contains("[PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft k499 K7)]"), "{opened}");
+    // Nor by way of another mailbox.
+    assert!(talk.say("f APPEND Drafts (k501) {3+}\r\nabc\r\n").ends_with(" 1] APPEND done\r\n"));
+    talk.say("g SELECT Drafts\r\n");
+    talk.check("h COPY 1 INBOX", &["h ", FULL].concat());
+    assert!(talk.say("i SELECT Drafts\r\n").contains(" \\*)]"));
+}
