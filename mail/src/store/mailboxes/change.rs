@@ -337,7 +337,7 @@ fn charge(
 /// Counts `size` octets against the quota, or refuses.
 fn use_quota(transaction: &Transaction<'_>, account: AccountId, size: u64) -> Result<(), Failure> {
     let quota = quota(transaction, account)?;
-    if quota.used_bytes.saturating_add(size) > quota.limit_bytes {
+    if !quota.has_room_for(size) {
         return Err(StoreError::OverQuota.into());
     }
     transaction

@@ -5,7 +5,7 @@ use super::super::selected::Expunges;
 use super::*;
 use crate::imap::command::By;
 use crate::imap::sequence::{Bound, SequenceSet};
-use crate::store::{FlagChange, Flags, MailboxId, NewMessage, StoreFlags};
+use crate::store::{BlobId, FlagChange, Flags, MailboxId, NewMessage, StoreFlags};
 
 impl Talk {
     /// Adds so many messages to INBOX, and opens it.
@@ -137,4 +137,18 @@ fn a_mailbox_has_five_hundred_keywords_at_most() {
     talk.say("g SELECT Drafts\r\n");
     talk.check("h COPY 1 INBOX", &["h ", FULL].concat());
     assert!(talk.say("i SELECT Drafts\r\n").contains(" \\*)]"));
+}
+
+#[test]
+fn an_append_over_quota_stores_no_body() {
+    let mut talk = Talk::logged_in();
+    let ada = talk.stores.directory.resolve("ada@varde.test").unwrap().unwrap().id;
+    talk.stores.mailboxes.set_quota(ada, 10).unwrap();
+    let blobs = talk.stores.blobs.clone();
+    let stored = |body: &[u8]| blobs.path(BlobId(*blake3::hash(body).as_bytes())).exists();
+    assert!(!stored(b"12345678") && !stored(b"123"));
+    talk.check("a APPEND INBOX {8+}\r\n12345678 {3+}\r\n123", "a NO [OVERQUOTA] The mailbox is full");
+    assert!(!stored(b"12345678") && !stored(b"123"));
+    talk.check("b APPEND INBOX {8+}\r\n12345678", "b OK [APPENDUID VALIDITY 1] APPEND done");
+    assert!(stored(b"12345678"));
 }
