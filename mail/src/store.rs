@@ -55,6 +55,9 @@ pub enum StoreError {
     /// The account's quota is used up. SMTP answers 452 4.2.2 or 552 5.2.2, IMAP `NO [OVERQUOTA]`.
     #[error("the mailbox is full")]
     OverQuota,
+    /// The mailbox has as many keywords as it may. IMAP answers `NO [LIMIT]`.
+    #[error("the mailbox has as many keywords as it may")]
+    TooManyKeywords,
     /// There is no such thing (any more).
     #[error("there is no {0}")]
     NotFound(String),

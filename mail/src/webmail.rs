@@ -5,6 +5,7 @@
 
 mod compose;
 mod folder;
+mod html;
 mod login;
 mod message;
 mod page;
@@ -17,6 +18,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::routing::{get, post};
+use tokio::sync::Semaphore;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::config::Config;
@@ -31,6 +33,8 @@ use crate::store::{Stores, WebSessions};
 const FORM_BYTES: usize = 64 << 10;
 /// Room in the form with attachments for its other fields.
 const FIELDS_BYTES: usize = 1 << 20;
+/// Messages whose HTML is made safe at a time; the next wait.
+const CLEANING: usize = 2;
 
 /// What all pages share.
 struct App {
@@ -40,6 +44,8 @@ struct App {
     config: Arc<Config>,
     emitter: Emitter,
     logins: Logins,
+    /// One of `CLEANING` for each HTML that is being made safe.
+    cleaning: Arc<Semaphore>,
 }
 
 /// Serves the webmail until `context.shutdown`.
@@ -70,6 +76,7 @@ impl App {
             queue: Queue::open(&context.data_dir.join("queue.db"))?,
             config,
             emitter,
+            cleaning: Arc::new(Semaphore::new(CLEANING)),
         })
     }
 }

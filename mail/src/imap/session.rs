@@ -80,6 +80,7 @@ impl From<StoreError> for Done {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::OverQuota => no("[OVERQUOTA] The mailbox is full"),
+            StoreError::TooManyKeywords => no("[LIMIT] The mailbox has as many keywords as it may"),
             StoreError::NotFound(_) => no("[NONEXISTENT] There is no such mailbox"),
             StoreError::Exists(_) => no("[ALREADYEXISTS] There is such a mailbox already"),
             StoreError::Transient { .. } => {

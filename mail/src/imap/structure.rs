@@ -1,5 +1,8 @@
 //! BODY and BODYSTRUCTURE (RFC 9051 section 7.5.2), and the sections of a message.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::DecodePaddingMode;
@@ -121,7 +124,7 @@ fn parameters(out: &mut Vec<u8>, parameters: &[(String, String)]) {
 }
 
 /// The octets of a section; `None` when the message has no such part.
-pub(super) fn section(octets: &[u8], root: &Part, section: &Section) -> Option<Vec<u8>> {
+pub(super) fn section<'a>(octets: &'a [u8], root: &Part, section: &Section) -> Option<Cow<'a, [u8]>> {
     let part = root.find(&section.part)?;
     // HEADER and TEXT of a part are those of the message in it.
     let message = || match (&part.content, section.part.is_empty()) {
@@ -131,50 +134,51 @@ pub(super) fn section(octets: &[u8], root: &Part, section: &Section) -> Option<V
     };
     let chosen = |names: &[Vec<u8>], wanted: bool| {
         let header = &octets[message()?.header.clone()];
-        let listed = |name: &[u8]| names.iter().any(|listed| listed.eq_ignore_ascii_case(name));
+        let names: HashSet<Vec<u8>> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let listed = |name: &[u8]| names.contains(&name.to_ascii_lowercase());
         let mut text: Vec<u8> = fields(header)
             .filter(|field| listed(field.name) == wanted)
             .flat_map(|field| field.whole)
             .copied()
             .collect();
         text.extend_from_slice(b"\r\n");
-        Some(text)
+        Some(Cow::Owned(text))
     };
     match &section.text {
-        SectionText::Whole if section.part.is_empty() => Some(octets.to_vec()),
-        SectionText::Whole => Some(octets[part.body.clone()].to_vec()),
-        SectionText::Mime => Some(octets[part.header.clone()].to_vec()),
-        SectionText::Header => Some(octets[message()?.header.clone()].to_vec()),
-        SectionText::Text => Some(octets[message()?.body.clone()].to_vec()),
+        SectionText::Whole if section.part.is_empty() => Some(Cow::Borrowed(octets)),
+        SectionText::Whole => Some(Cow::Borrowed(&octets[part.body.clone()])),
+        SectionText::Mime => Some(Cow::Borrowed(&octets[part.header.clone()])),
+        SectionText::Header => Some(Cow::Borrowed(&octets[message()?.header.clone()])),
+        SectionText::Text => Some(Cow::Borrowed(&octets[message()?.body.clone()])),
         SectionText::Fields(names) => chosen(names, true),
         SectionText::FieldsNot(names) => chosen(names, false),
     }
 }
 
 /// A part without its transfer encoding (RFC 9051 section 6.4.5.2).
-pub(super) enum Decoded {
-    Octets(Vec<u8>),
+pub(super) enum Decoded<'a> {
+    Octets(Cow<'a, [u8]>),
     NoSuchPart,
     UnknownEncoding,
 }
 
-pub(super) fn binary(octets: &[u8], root: &Part, number: &[u32]) -> Decoded {
+pub(super) fn binary<'a>(octets: &'a [u8], root: &Part, number: &[u32]) -> Decoded<'a> {
     let Some(part) = root.find(number) else { return Decoded::NoSuchPart };
     if number.is_empty() {
-        return Decoded::Octets(octets.to_vec());
+        return Decoded::Octets(Cow::Borrowed(octets));
     }
     let body = &octets[part.body.clone()];
     let encoding = part.field(octets, "Content-Transfer-Encoding").unwrap_or_default().to_ascii_lowercase();
     let decoded = match encoding.as_str() {
-        "" | "7bit" | "8bit" | "binary" => Some(body.to_vec()),
+        "" | "7bit" | "8bit" | "binary" => Some(Cow::Borrowed(body)),
         "base64" => {
             let lenient = GeneralPurposeConfig::new()
                 .with_decode_padding_mode(DecodePaddingMode::Indifferent)
                 .with_decode_allow_trailing_bits(true);
             let text: Vec<u8> = body.iter().filter(|octet| octet.is_ascii_graphic()).copied().collect();
-            GeneralPurpose::new(&ALPHABET, lenient).decode(text).ok()
+            GeneralPurpose::new(&ALPHABET, lenient).decode(text).ok().map(Cow::Owned)
         }
-        "quoted-printable" => mail_parser::decoders::quoted_printable::quoted_printable_decode(body),
+        "quoted-printable" => mail_parser::decoders::quoted_printable::quoted_printable_decode(body).map(Cow::Owned),
         _ => None,
     };
     decoded.map_or(Decoded::UnknownEncoding, Decoded::Octets)
@@ -208,12 +212,13 @@ mod tests {
     fn sections_are_cut_exactly() {
         let root = Part::parse(MESSAGE);
         let cut = |part: &[u32], text| {
-            section(MESSAGE, &root, &Section { part: part.to_vec(), text }).map(|text| String::from_utf8(text).unwrap())
+            section(MESSAGE, &root, &Section { part: part.to_vec(), text })
+                .map(|text| String::from_utf8(text.into_owned()).unwrap())
         };
         assert_eq!(cut(&[1], SectionText::Whole).unwrap(), "hi\r\nyou");
         assert_eq!(cut(&[2], SectionText::Mime).unwrap().lines().count(), 4);
         assert_eq!(cut(&[1], SectionText::Header), None);
         assert_eq!(cut(&[], SectionText::Fields(vec![b"SUBJECT".to_vec()])).unwrap(), "Subject: s\r\n\r\n");
-        assert!(matches!(binary(MESSAGE, &root, &[2]), Decoded::Octets(octets) if octets == [0, 1, 2]));
+        assert!(matches!(binary(MESSAGE, &root, &[2]), Decoded::Octets(octets) if *octets == [0, 1, 2]));
     }
 }

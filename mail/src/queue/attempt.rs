@@ -347,7 +347,7 @@ fn deliver_one(directory: &dyn Directory, mailboxes: &dyn Deliver, envelope: &En
         Ok(()) => Outcome::new(Verdict::Delivered, "2.0.0", "delivered to the mailbox", ""),
         Err(StoreError::OverQuota) => Outcome::new(Verdict::Deferred, "4.2.2", "the mailbox is full", "mailbox_full"),
         Err(StoreError::NotFound(_)) => Outcome::new(Verdict::Failed, "5.1.1", "no such user here", "user_unknown"),
-        Err(error @ (StoreError::Transient { .. } | StoreError::Exists(_))) => {
+        Err(error @ (StoreError::Transient { .. } | StoreError::Exists(_) | StoreError::TooManyKeywords)) => {
             tracing::error!(id = %envelope.id, %error, "a message could not be put into a mailbox");
             Outcome::new(Verdict::Busy, "4.3.0", "the mailbox could not be written", "storage")
         }

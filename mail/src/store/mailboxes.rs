@@ -6,6 +6,7 @@
 
 mod change;
 mod folders;
+mod keywords;
 mod messages;
 mod summary;
 mod types;
@@ -66,6 +67,11 @@ CREATE TABLE IF NOT EXISTS message (
 CREATE INDEX IF NOT EXISTS message_change ON message (mailbox, mod_seq);
 CREATE INDEX IF NOT EXISTS message_count ON message (mailbox, flags, size);
 CREATE INDEX IF NOT EXISTS message_blob ON message (blob);
+CREATE TABLE IF NOT EXISTS keyword (
+    mailbox INTEGER NOT NULL REFERENCES mailbox (id),
+    name TEXT NOT NULL COLLATE NOCASE,
+    PRIMARY KEY (mailbox, name)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS expunged (
     mailbox INTEGER NOT NULL REFERENCES mailbox (id),
     mod_seq INTEGER NOT NULL,

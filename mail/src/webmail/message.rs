@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use aggregator::event::Time;
-use ammonia::Builder;
 use askama::Template;
 use axum::extract::{Form, Path, State};
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use mail_parser::{MessageParser, MimeHeaders, PartType};
+use mail_parser::{MessageParser, MimeHeaders};
 use serde::Deserialize;
 
 use super::App;
 use super::folder::{names, path_of};
+use super::html::{Body, clean};
 use super::login::User;
 use super::page::{Failure, blocking};
 use crate::store::{AccountId, FlagChange, Flags, MailboxId, SpecialUse, StoreError, StoreFlags};
@@ -44,7 +44,7 @@ struct MessagePage {
     subject: String,
     fields: Vec<(&'static str, String)>,
     text: String,
-    html: bool,
+    html: Body,
     attachments: Vec<(usize, String, usize)>,
 }
 
@@ -62,8 +62,7 @@ pub(super) struct Shown {
     pub(super) reply_to: String,
     pub(super) message_id: String,
     pub(super) text: String,
-    /// The HTML, made safe; empty when there is none.
-    pub(super) html: String,
+    html: Body,
     attachments: Vec<(String, String, Vec<u8>)>,
 }
 
@@ -76,7 +75,7 @@ impl Shown {
                 reply_to: String::new(),
                 message_id: String::new(),
                 text: String::from_utf8_lossy(octets).into_owned(),
-                html: String::new(),
+                html: Body::None,
                 attachments: Vec::new(),
             };
         };
@@ -84,7 +83,6 @@ impl Shown {
             vec![("From", people(message.from())), ("To", people(message.to())), ("Cc", people(message.cc()))];
         fields.push(("Date", message.date().map(|date| date.to_rfc822()).unwrap_or_default()));
         fields.retain(|(_, value)| !value.is_empty());
-        let own_html = message.html_bodies().any(|part| matches!(part.body, PartType::Html(_)));
         let attachments = message.attachments().map(|part| {
             let kind =
                 part.content_type().map(|kind| [kind.ctype(), "/", kind.subtype().unwrap_or("octet-stream")].concat());
@@ -96,16 +94,11 @@ impl Shown {
             reply_to: people(message.reply_to().or(message.from())),
             message_id: message.message_id().unwrap_or_default().to_owned(),
             text: message.body_text(0).unwrap_or_default().into_owned(),
-            html: if own_html { clean(&message.body_html(0).unwrap_or_default()) } else { String::new() },
+            html: Body::of(&message),
             attachments: attachments.collect(),
             fields,
         }
     }
-}
-
-/// HTML without scripts, styles of its own, forms, and without anything that is loaded from elsewhere.
-fn clean(html: &str) -> String {
-    Builder::default().rm_tags(["img", "map", "area"]).link_rel(Some("noopener noreferrer")).clean(html).to_string()
 }
 
 fn people(address: Option<&mail_parser::Address<'_>>) -> String {
@@ -152,7 +145,7 @@ pub(super) async fn show(
         uid,
         subject: shown.subject,
         fields: shown.fields,
-        html: !shown.html.is_empty(),
+        html: shown.html,
         attachments: attachments.map(|(number, (name, _, octets))| (number, name.clone(), octets.len())).collect(),
         text: shown.text,
     };
@@ -165,8 +158,20 @@ pub(super) async fn html(
     user: User,
     Path((folder, uid)): Path<(String, u32)>,
 ) -> Result<Response, Failure> {
-    let shown = blocking(&app, move |app| Ok(Shown::of(&load(app, user.account.id, &folder, uid)?.2))).await?;
-    let page = BodyPage { body: shown.html }.render()?;
+    let cleaning = Arc::clone(&app.cleaning).acquire_owned().await;
+    let cleaning = cleaning.map_err(|error| Failure::Internal(error.to_string()))?;
+    let body = blocking(&app, move |app| {
+        let shown = Shown::of(&load(app, user.account.id, &folder, uid)?.2);
+        let body = match shown.html {
+            Body::Html(html) => clean(&html),
+            Body::None | Body::TooHeavy => String::new(),
+        };
+        // Held until the work is done, also when the browser has gone away meanwhile.
+        drop(cleaning);
+        Ok(body)
+    })
+    .await?;
+    let page = BodyPage { body }.render()?;
     Ok(([(header::CONTENT_SECURITY_POLICY, FRAME_POLICY)], Html(page)).into_response())
 }
 

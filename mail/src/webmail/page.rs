@@ -67,6 +67,11 @@ impl IntoResponse for Failure {
                 "The mailbox is full",
                 "Delete something, then try again.".to_owned(),
             ),
+            Self::Store(StoreError::TooManyKeywords) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "That cannot be done",
+                "The folder has as many keywords as it may.".to_owned(),
+            ),
             Self::Store(error @ StoreError::Transient { .. }) => {
                 tracing::error!(%error, "a page could not be shown");
                 (

@@ -181,6 +181,21 @@ async fn mail_is_listed_read_sought_moved_and_deleted() {
 }
 
 #[tokio::test]
+async fn html_that_would_cost_gigabytes_is_shown_as_text() {
+    let mut site = Site::start().await;
+    let fonts: String = (0..20_000).map(|n| ["<font color=", &n.to_string(), ">"].concat()).collect();
+    let html = ["<p>Hello", &fonts, &"<p>x".repeat(100_000)].concat();
+    site.deliver(&["Subject: a\r\nContent-Type: text/html\r\n\r\n", &html, "\r\n"].concat());
+    site.log_in().await;
+    let page = site.get("/folders/INBOX/1").await;
+    assert!(page.body.contains("too large to be shown safely") && page.body.contains("Hello"), "{}", page.status);
+    assert!(!page.body.contains("<iframe"));
+    let frame = site.get("/folders/INBOX/1/html").await;
+    assert!(frame.status == 200 && !frame.body.contains("<font") && !frame.body.contains("<p>"), "{}", frame.status);
+    assert!(site.get("/compose?folder=INBOX&reply=1").await.body.contains("&#62; Hello"));
+}
+
+#[tokio::test]
 async fn what_is_sent_is_in_the_queue_and_in_sent() {
     let mut site = Site::start().await;
     site.log_in().await;

@@ -7,6 +7,8 @@ use crate::imap::command::{By, Command, FetchItem, Section, SectionText};
 const ITEMS: usize = 200;
 /// How deep a part number may go.
 const PART_DEPTH: usize = 64;
+/// Names of one HEADER.FIELDS.
+const FIELDS: usize = 100;
 
 pub(super) fn fetch(cursor: &mut Cursor<'_>, by: By) -> Result<Command, Fault> {
     let set = cursor.sequence_set()?;
@@ -85,7 +87,11 @@ fn section(cursor: &mut Cursor<'_>) -> Result<Section, Fault> {
 
 fn fields(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, Fault> {
     let fields = cursor.list(Cursor::astring)?;
-    if fields.is_empty() { Err("a header field name is missing") } else { Ok(fields) }
+    match fields.len() {
+        0 => Err("a header field name is missing"),
+        1..=FIELDS => Ok(fields),
+        _ => Err("HEADER.FIELDS takes at most 100 names"),
+    }
 }
 
 fn binary_part(cursor: &mut Cursor<'_>) -> Result<Vec<u32>, Fault> {

@@ -79,6 +79,13 @@ fn search_keys_nest_and_have_dates() {
 }
 
 #[test]
+fn a_fetch_names_a_hundred_header_fields_at_most() {
+    let fetch = |count: usize| ["a FETCH 1 BODY[HEADER.FIELDS (From", &" x".repeat(count - 1), ")]"].concat();
+    assert!(matches!(parse(fetch(100).as_bytes()), Ok(Tagged { command: Command::Fetch { .. }, .. })));
+    refuse(&fetch(101), "HEADER.FIELDS takes at most 100 names");
+}
+
+#[test]
 fn store_takes_flags_with_and_without_parentheses() {
     let store = |silent| Command::Store {
         by: By::Sequence,

@@ -1,5 +1,6 @@
-//! FETCH, answered in pieces: a whole mailbox never stands in memory at once.
+//! FETCH, answered in pieces: of a whole mailbox, one message and one of its items stand in memory at once.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 
 use super::selected::Expunges;
@@ -18,10 +19,21 @@ pub(super) struct FetchJob {
     by: By,
     items: Vec<FetchItem>,
     left: VecDeque<u32>,
+    /// The message that is being answered for.
+    open: Option<Open>,
     /// Messages that this FETCH made seen: their flags are told too.
     seen: HashSet<u32>,
     /// Answered at the end when something could not be fetched.
     failure: Option<Done>,
+}
+
+/// A message of which some items have been answered.
+struct Open {
+    state: MessageState,
+    octets: Vec<u8>,
+    root: Part,
+    /// How many items have been answered.
+    answered: usize,
 }
 
 impl Session {
@@ -40,6 +52,7 @@ impl Session {
         if changed_since.is_some() && !items.contains(&FetchItem::ModSeq) {
             items.push(FetchItem::ModSeq);
         }
+        let items = once(items);
         let selected = self.selected()?;
         let mut uids = selected.resolve(by, set)?;
         if let Some(since) = changed_since {
@@ -52,38 +65,44 @@ impl Session {
                 .filter(|uid| selected.position(**uid).is_some_and(|at| !selected.messages[at].flags.has(Flags::SEEN)));
             seen.extend(unseen.copied());
             if !seen.is_empty() {
-                let (id, uids) = (selected.mailbox.id, seen.iter().copied().collect::<Vec<_>>());
+                let (id, mut uids) = (selected.mailbox.id, seen.iter().copied().collect::<Vec<_>>());
+                uids.sort_unstable();
                 let change =
                     StoreFlags { change: FlagChange::Add, flags: Flags::SEEN, keywords: &[], unchanged_since: None };
                 self.stores.mailboxes.store(id, &uids, change)?;
                 self.try_sync(Expunges::Held, &uids)?;
             }
         }
-        self.fetching = Some(FetchJob { tag: tag.to_owned(), by, items, left: uids.into(), seen, failure: None });
+        self.fetching =
+            Some(FetchJob { tag: tag.to_owned(), by, items, left: uids.into(), open: None, seen, failure: None });
         Ok(Outcome::Later)
     }
 
-    /// Answers for some more messages, and ends the command after the last.
+    /// Answers some more items, and ends the command after the last message.
     pub(super) fn fetch_piece(&mut self) {
         let Some(mut job) = self.fetching.take() else { return };
         while self.out.len() < PIECE_BYTES {
+            if let Some(open) = job.open.take() {
+                job.open = self.fetch_item(&job, open);
+                continue;
+            }
             let Some(uid) = job.left.pop_front() else {
                 self.sync(if job.by == By::Uid { Expunges::Told } else { Expunges::Held });
                 self.answer(&job.tag, &job.failure.unwrap_or_else(|| ok("FETCH done")));
                 return;
             };
-            let start = self.out.len();
-            if let Err(failure) = self.fetch_one(&job, uid) {
-                self.out.truncate(start);
-                job.failure = Some(failure);
+            match self.fetch_open(&job, uid) {
+                Ok(open) => job.open = open,
+                Err(failure) => job.failure = Some(failure),
             }
         }
         self.fetching = Some(job);
     }
 
-    fn fetch_one(&mut self, job: &FetchJob, uid: u32) -> Result<(), Done> {
+    /// Begins the answer for a message, unless it is gone or an item of it cannot be had.
+    fn fetch_open(&mut self, job: &FetchJob, uid: u32) -> Result<Option<Open>, Done> {
         let selected = self.selected()?;
-        let Some(at) = selected.position(uid) else { return Ok(()) };
+        let Some(at) = selected.position(uid) else { return Ok(None) };
         let (id, state) = (selected.mailbox.id, selected.messages[at].clone());
         let octets = match job.items.iter().any(needs_octets) {
             false => Vec::new(),
@@ -93,23 +112,45 @@ impl Session {
             })?,
         };
         let root = Part::parse(&octets);
+        // Before anything is answered: what has been handed over cannot be taken back.
+        if job.items.iter().any(|item| is_unknown(item, &octets, &root)) {
+            return Err(no("[UNKNOWN-CTE] The part cannot be decoded"));
+        }
+        self.out.extend_from_slice(b"* ");
+        write::number(&mut self.out, at as u64 + 1);
+        self.out.extend_from_slice(b" FETCH (");
+        Ok(Some(Open { state, octets, root, answered: 0 }))
+    }
+
+    /// Answers the next item of a message, or ends the answer for it.
+    fn fetch_item(&mut self, job: &FetchJob, mut open: Open) -> Option<Open> {
         let out = &mut self.out;
-        out.extend_from_slice(b"* ");
-        write::number(out, at as u64 + 1);
-        out.extend_from_slice(b" FETCH (");
-        for (n, item) in job.items.iter().enumerate() {
-            if n > 0 {
+        if let Some(item) = job.items.get(open.answered) {
+            if open.answered > 0 {
                 out.push(b' ');
             }
-            put_item(out, item, &state, &octets, &root)?;
+            put_item(out, item, &open.state, &open.octets, &open.root);
+            open.answered += 1;
+            return Some(open);
         }
-        if job.seen.contains(&uid) && !job.items.contains(&FetchItem::Flags) {
+        if job.seen.contains(&open.state.uid) && !job.items.contains(&FetchItem::Flags) {
             out.push(b' ');
-            write::message_flags(out, &state);
+            write::message_flags(out, &open.state);
         }
         out.extend_from_slice(b")\r\n");
-        Ok(())
+        None
     }
+}
+
+/// Items without doubles: a client needs none of them twice.
+fn once(items: Vec<FetchItem>) -> Vec<FetchItem> {
+    let mut known = Vec::with_capacity(items.len());
+    for item in items {
+        if !known.contains(&item) {
+            known.push(item);
+        }
+    }
+    known
 }
 
 fn sets_seen(item: &FetchItem) -> bool {
@@ -126,7 +167,17 @@ fn needs_octets(item: &FetchItem) -> bool {
     !matches!(item, FetchItem::Flags | FetchItem::InternalDate | FetchItem::Uid | FetchItem::ModSeq | FetchItem::Size)
 }
 
-fn put_item(out: &mut Vec<u8>, item: &FetchItem, state: &MessageState, octets: &[u8], root: &Part) -> Result<(), Done> {
+/// Whether an item needs a part decoded whose encoding is not known.
+fn is_unknown(item: &FetchItem, octets: &[u8], root: &Part) -> bool {
+    match item {
+        FetchItem::Binary { part, .. } | FetchItem::BinarySize(part) => {
+            matches!(binary(octets, root, part), Decoded::UnknownEncoding)
+        }
+        _ => false,
+    }
+}
+
+fn put_item(out: &mut Vec<u8>, item: &FetchItem, state: &MessageState, octets: &[u8], root: &Part) {
     let plain = |out: &mut Vec<u8>, name: &str, text: SectionText| {
         out.extend_from_slice(name.as_bytes());
         write::nstring(out, section(octets, root, &Section { part: Vec::new(), text }).as_deref());
@@ -172,7 +223,7 @@ fn put_item(out: &mut Vec<u8>, item: &FetchItem, state: &MessageState, octets: &
         FetchItem::Binary { part, partial, .. } => {
             out.extend_from_slice(b"BINARY");
             put_part(out, part);
-            match decoded(octets, root, part)? {
+            match decoded(octets, root, part) {
                 Some(octets) if octets.contains(&0) => {
                     put_origin(out, *partial);
                     out.push(b'~');
@@ -185,17 +236,15 @@ fn put_item(out: &mut Vec<u8>, item: &FetchItem, state: &MessageState, octets: &
             out.extend_from_slice(b"BINARY.SIZE");
             put_part(out, part);
             out.push(b' ');
-            write::number(out, decoded(octets, root, part)?.unwrap_or_default().len() as u64);
+            write::number(out, decoded(octets, root, part).unwrap_or_default().len() as u64);
         }
     }
-    Ok(())
 }
 
-fn decoded(octets: &[u8], root: &Part, part: &[u32]) -> Result<Option<Vec<u8>>, Done> {
+fn decoded<'a>(octets: &'a [u8], root: &Part, part: &[u32]) -> Option<Cow<'a, [u8]>> {
     match binary(octets, root, part) {
-        Decoded::Octets(octets) => Ok(Some(octets)),
-        Decoded::NoSuchPart => Ok(None),
-        Decoded::UnknownEncoding => Err(no("[UNKNOWN-CTE] The part cannot be decoded")),
+        Decoded::Octets(octets) => Some(octets),
+        Decoded::NoSuchPart | Decoded::UnknownEncoding => None,
     }
 }
 

@@ -1,16 +1,18 @@
 //! SEARCH (RFC 9051 section 6.4.4). What can be told from a message's state is, before its octets are read.
 
-use std::borrow::Cow;
+mod text;
 
 use aggregator::event::Time;
-use mail_parser::{MessageParser, PartType};
 
 use super::selected::Selected;
 use super::{Done, Session, no, ok};
 use crate::imap::command::{By, Key, ReturnOption, When};
-use crate::imap::mime::{fields, unfold};
 use crate::imap::sequence::{Bound, SequenceSet, compress};
 use crate::store::{MessageState, StoreError, Stores};
+use text::Text;
+
+/// Keys of one command that are sought in the octets of messages: each reads all of them.
+const TEXT_KEYS: usize = 50;
 
 impl Session {
     pub(super) fn search(
@@ -26,6 +28,9 @@ impl Session {
         {
             return Err(no("[BADCHARSET (UTF-8 US-ASCII)] There is no such charset here"));
         }
+        if text_keys(key) > TEXT_KEYS {
+            return Err(no("[LIMIT] A search takes at most 50 keys for header, text and date sent"));
+        }
         let stores = self.stores.clone();
         let by_mod_seq = uses_mod_seq(key);
         self.condstore |= by_mod_seq;
@@ -34,7 +39,7 @@ impl Session {
         let key = prepare(selected, key);
         let mut found: Vec<(u32, usize)> = Vec::new();
         for (at, state) in selected.messages.iter().enumerate() {
-            let mut candidate = Candidate { selected, stores: &stores, state, at, now, octets: None };
+            let mut candidate = Candidate { selected, stores: &stores, state, now, text: None };
             if candidate.matches(&key)? {
                 found.push((state.uid, at));
             }
@@ -117,14 +122,16 @@ fn uses_mod_seq(key: &Key) -> bool {
     }
 }
 
-/// The key with texts in lower case, and `*` and `$` made plain once for all messages.
+/// The key with texts in lower case, and sets as ascending ranges of UIDs, found once for all messages.
 fn prepare(selected: &Selected, key: &Key) -> Key {
     let plain = |by, set: &SequenceSet| {
-        let uids = match set {
-            SequenceSet::Saved => selected.saved.clone(),
-            set => selected.within(by, set),
-        };
-        Key::Uid(SequenceSet::Ranges(uids.into_iter().map(|uid| (Bound::Number(uid), Bound::Number(uid))).collect()))
+        // A saved set is ascending UIDs already.
+        if *set == SequenceSet::Saved {
+            return Key::Uid(SequenceSet::Saved);
+        }
+        let uid = |at: usize| Bound::Number(selected.messages.get(at).map_or(0, |state| state.uid));
+        let ranges = selected.spans(by, set).into_iter().map(|span| (uid(span.start), uid(span.end - 1)));
+        Key::Uid(SequenceSet::Ranges(ranges.collect()))
     };
     match key {
         Key::Sequence(set) => plain(By::Sequence, set),
@@ -136,21 +143,21 @@ fn prepare(selected: &Selected, key: &Key) -> Key {
         Key::Or(keys) => Key::Or(Box::new((prepare(selected, &keys.0), prepare(selected, &keys.1)))),
         Key::And(keys) => {
             let mut keys: Vec<Key> = keys.iter().map(|key| prepare(selected, key)).collect();
-            keys.sort_by_key(needs_octets);
+            keys.sort_by_key(|key| text_keys(key) > 0);
             Key::And(keys)
         }
         key => key.clone(),
     }
 }
 
-/// Whether a key cannot be told from a message's state.
-fn needs_octets(key: &Key) -> bool {
+/// How many keys cannot be told from a message's state.
+fn text_keys(key: &Key) -> usize {
     match key {
-        Key::Header { .. } | Key::Body(_) | Key::Text(_) | Key::Sent(..) => true,
-        Key::Not(key) => needs_octets(key),
-        Key::Or(keys) => needs_octets(&keys.0) || needs_octets(&keys.1),
-        Key::And(keys) => keys.iter().any(needs_octets),
-        _ => false,
+        Key::Header { .. } | Key::Body(_) | Key::Text(_) | Key::Sent(..) => 1,
+        Key::Not(key) => text_keys(key),
+        Key::Or(keys) => text_keys(&keys.0) + text_keys(&keys.1),
+        Key::And(keys) => keys.iter().map(text_keys).sum(),
+        _ => 0,
     }
 }
 
@@ -159,9 +166,8 @@ struct Candidate<'a> {
     selected: &'a Selected,
     stores: &'a Stores,
     state: &'a MessageState,
-    at: usize,
     now: Time,
-    octets: Option<Vec<u8>>,
+    text: Option<Text>,
 }
 
 impl Candidate<'_> {
@@ -178,8 +184,7 @@ impl Candidate<'_> {
             Key::Arrived(when, day) => compare(*when, state.at.day(), *day),
             Key::Older(seconds) => age_s(self.now, state.at) >= *seconds,
             Key::Younger(seconds) => age_s(self.now, state.at) <= *seconds,
-            Key::Uid(set) => contains(set, state.uid),
-            Key::Sequence(set) => contains(set, u32::try_from(self.at + 1).unwrap_or(u32::MAX)),
+            Key::Uid(set) | Key::Sequence(set) => contains(self.selected, set, state.uid),
             Key::Not(key) => !self.matches(key)?,
             Key::Or(keys) => self.matches(&keys.0)? || self.matches(&keys.1)?,
             Key::And(keys) => {
@@ -190,29 +195,26 @@ impl Candidate<'_> {
                 }
                 true
             }
-            Key::Header { .. } | Key::Body(_) | Key::Text(_) | Key::Sent(..) => {
-                let octets = self.octets()?;
-                match key {
-                    Key::Header { field, text } => header_has(octets, Some(field), text),
-                    Key::Body(text) => body_has(octets, text),
-                    Key::Text(text) => header_has(octets, None, text) || body_has(octets, text),
-                    Key::Sent(when, day) => sent_day(octets).is_some_and(|sent| compare(*when, sent, *day)),
-                    _ => false,
-                }
+            Key::Header { field, text } => self.text()?.header_has(Some(field), text),
+            Key::Body(text) => self.text()?.body_has(text),
+            Key::Text(text) => {
+                let sought = self.text()?;
+                sought.header_has(None, text) || sought.body_has(text)
             }
+            Key::Sent(when, day) => self.text()?.sent_day().is_some_and(|sent| compare(*when, sent, *day)),
         })
     }
 
     /// Empty for a message that is gone: it matches nothing that is asked of its text.
-    fn octets(&mut self) -> Result<&[u8], Done> {
-        if self.octets.is_none() {
-            let octets = match self.stores.mailboxes.octets(self.selected.mailbox.id, self.state.uid) {
-                Err(StoreError::NotFound(_)) => Vec::new(),
-                octets => octets?,
-            };
-            self.octets = Some(octets);
-        }
-        Ok(self.octets.as_deref().unwrap_or_default())
+    fn text(&mut self) -> Result<&Text, Done> {
+        let text = match self.text.take() {
+            Some(text) => text,
+            None => match self.stores.mailboxes.octets(self.selected.mailbox.id, self.state.uid) {
+                Err(StoreError::NotFound(_)) => Text::of(Vec::new()),
+                octets => Text::of(octets?),
+            },
+        };
+        Ok(self.text.insert(text))
     }
 }
 
@@ -228,55 +230,13 @@ fn age_s(now: Time, at: Time) -> u64 {
     now.millis_since(at) / 1_000
 }
 
-fn contains(set: &SequenceSet, number: u32) -> bool {
-    set.ranges(u32::MAX).iter().any(|(first, last)| (*first..=*last).contains(&number))
-}
-
-/// Whether a field (or any, or its mere presence for an empty text) holds the text; encoded words are decoded.
-fn header_has(octets: &[u8], field: Option<&str>, text: &str) -> bool {
-    fields(octets).any(|known| match field {
-        Some(name) => {
-            known.name.eq_ignore_ascii_case(name.as_bytes()) && decode(known.value).to_lowercase().contains(text)
-        }
-        None => {
-            let name = String::from_utf8_lossy(known.name);
-            [&name, ": ", &decode(known.value)].concat().to_lowercase().contains(text)
-        }
-    })
-}
-
-/// A field's value on one line, with its encoded words (RFC 2047) decoded.
-fn decode(value: &[u8]) -> String {
-    let plain = unfold(value);
-    if !plain.contains("=?") {
-        return plain;
-    }
-    let line = ["Subject: ", &plain, "\r\n\r\n"].concat();
-    let parsed = MessageParser::default().parse_headers(line.as_bytes());
-    parsed.and_then(|message| message.subject().map(str::to_owned)).unwrap_or(plain)
-}
-
-/// Whether a text part holds the text, decoded.
-fn body_has(octets: &[u8], text: &str) -> bool {
-    let parsed = MessageParser::default().parse(octets);
-    parsed.is_some_and(|message| parts_have(&message, text))
-}
-
-fn parts_have(message: &mail_parser::Message<'_>, text: &str) -> bool {
-    message.parts.iter().any(|part| {
-        let body: Cow<'_, str> = match &part.body {
-            PartType::Text(body) | PartType::Html(body) => Cow::Borrowed(body.as_ref()),
-            PartType::Message(inner) => return parts_have(inner, text),
-            PartType::Binary(_) | PartType::InlineBinary(_) | PartType::Multipart(_) => return false,
-        };
-        body.to_lowercase().contains(text)
-    })
-}
-
-/// The day of the Date field as it was written, whatever its zone (RFC 9051: "disregarding time and timezone").
-fn sent_day(octets: &[u8]) -> Option<i64> {
-    let parsed = MessageParser::default().parse_headers(octets)?;
-    let date = parsed.date()?;
-    let day = chrono::NaiveDate::from_ymd_opt(i32::from(date.year), u32::from(date.month), u32::from(date.day))?;
-    Some(day.signed_duration_since(chrono::NaiveDate::default()).num_days())
+/// Whether a set that [`prepare`] made holds a UID.
+fn contains(selected: &Selected, set: &SequenceSet, uid: u32) -> bool {
+    let SequenceSet::Ranges(ranges) = set else { return selected.saved.binary_search(&uid).is_ok() };
+    let plain = |bound: Bound| match bound {
+        Bound::Number(number) => number,
+        Bound::Largest => u32::MAX,
+    };
+    let after = ranges.partition_point(|(first, _)| plain(*first) <= uid);
+    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| uid <= plain(*last))
 }

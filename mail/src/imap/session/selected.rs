@@ -1,5 +1,8 @@
 //! The open mailbox: SELECT, what others did to it, STORE, EXPUNGE, CLOSE.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::{Done, EndReason, Session, State, bad, no, ok};
 use crate::imap::command::{Access, By, Command, StoreCommand};
 use crate::imap::sequence::{SequenceSet, compress};
@@ -16,8 +19,7 @@ pub(super) struct Selected {
     pending: Vec<u32>,
     /// The view is that of this modification sequence.
     mod_seq: u64,
-    /// Keywords that the client knows of.
-    keywords: Vec<String>,
+    keywords: Keywords,
     /// UIDs that the last SEARCH saved (`$`).
     pub(super) saved: Vec<u32>,
 }
@@ -46,6 +48,15 @@ impl Selected {
         self.messages.binary_search_by_key(&uid, |state| state.uid).ok()
     }
 
+    /// Takes out the messages at these positions, which ascend.
+    fn forget(&mut self, gone: &[usize]) {
+        let mut at = 0;
+        self.messages.retain(|_| {
+            at += 1;
+            gone.binary_search(&(at - 1)).is_err()
+        });
+    }
+
     pub(super) fn writable(&self) -> Result<(), Done> {
         match self.access {
             Access::ReadWrite => Ok(()),
@@ -66,26 +77,36 @@ impl Selected {
     }
 
     /// The messages of a set that are there, by UID.
-    pub(super) fn within(&self, by: By, set: &SequenceSet) -> Vec<u32> {
+    fn within(&self, by: By, set: &SequenceSet) -> Vec<u32> {
+        self.spans(by, set).into_iter().flat_map(|span| &self.messages[span]).map(|state| state.uid).collect()
+    }
+
+    /// The messages of a set that are there, as ranges of positions: ascending, apart, none of them empty.
+    pub(super) fn spans(&self, by: By, set: &SequenceSet) -> Vec<Range<usize>> {
         let count = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         let largest = match by {
             By::Sequence => count,
             By::Uid => self.messages.last().map_or(0, |state| state.uid),
         };
-        let mut wanted = vec![false; self.messages.len()];
-        for (first, last) in set.ranges(largest) {
-            let (from, to) = match by {
+        let mut ranges = set.ranges(largest);
+        ranges.sort_unstable();
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for (first, last) in ranges {
+            let (start, end) = match by {
                 By::Sequence => (first.saturating_sub(1) as usize, last as usize),
                 By::Uid => (
                     self.messages.partition_point(|state| state.uid < first),
                     self.messages.partition_point(|state| state.uid <= last),
                 ),
             };
-            if let Some(range) = wanted.get_mut(from..to.min(self.messages.len())) {
-                range.fill(true);
+            let end = end.min(self.messages.len());
+            match spans.last_mut() {
+                _ if start >= end => {}
+                Some(span) if start <= span.end => span.end = span.end.max(end),
+                _ => spans.push(start..end),
             }
         }
-        self.messages.iter().zip(wanted).filter(|(_, wanted)| *wanted).map(|(state, _)| state.uid).collect()
+        spans
     }
 }
 
@@ -108,15 +129,17 @@ impl Session {
         let name = self.decode(name)?;
         let mailbox = self.stores.mailboxes.open_mailbox(account.id, &name)?;
         let view = self.stores.mailboxes.changes(mailbox.id, 0)?;
-        let keywords = keywords_of(&view.changed);
+        let mut keywords = Keywords::default();
+        keywords.learn(&view.changed);
         let unseen = view.changed.iter().position(|state| !state.flags.has(Flags::SEEN));
         let (exists, mailbox) = (view.changed.len(), view.mailbox);
-        self.put_keywords(&keywords);
+        self.put_keywords(&keywords.list());
         self.out.extend_from_slice(b"* OK [PERMANENTFLAGS ");
         match access {
             Access::ReadOnly => self.out.extend_from_slice(b"()"),
             Access::ReadWrite => {
-                let known: Vec<String> = keywords.iter().cloned().chain(["\\*".to_owned()]).collect();
+                let new = self.stores.mailboxes.takes_new_keywords(mailbox.id)?.then(|| "\\*".to_owned());
+                let known: Vec<String> = keywords.list().into_iter().chain(new).collect();
                 write::flags(&mut self.out, Flags(31), &known);
             }
         }
@@ -165,19 +188,23 @@ impl Session {
         }
     }
 
-    /// `silent`: UIDs whose flags the client knows already.
+    /// `silent`: UIDs whose flags the client knows already, ascending.
     pub(super) fn try_sync(&mut self, expunges: Expunges, silent: &[u32]) -> Result<(), StoreError> {
         let State::Selected(_, selected) = &mut self.state else { return Ok(()) };
         let changes = self.stores.mailboxes.changes(selected.mailbox.id, selected.mod_seq)?;
         selected.mod_seq = changes.mailbox.mod_seq;
         selected.mailbox = changes.mailbox;
+        if changes.changed.is_empty() && changes.expunged.is_empty() && selected.pending.is_empty() {
+            return Ok(());
+        }
         selected.pending.extend(changes.expunged);
+        let fresh = selected.keywords.learn(&changes.changed);
         let mut told = Vec::new();
         let count = selected.messages.len();
         for state in changes.changed {
             match selected.position(state.uid) {
                 Some(at) => {
-                    if !silent.contains(&state.uid) {
+                    if silent.binary_search(&state.uid).is_err() {
                         told.push(at);
                     }
                     selected.messages[at] = state;
@@ -193,13 +220,9 @@ impl Session {
             gone.sort_unstable();
             gone.dedup();
         }
-        let new: Vec<String> = keywords_of(&selected.messages);
-        let fresh = new.iter().any(|keyword| !selected.keywords.contains(keyword));
         if fresh {
-            selected.keywords = new.clone();
-        }
-        if fresh {
-            self.put_keywords(&new);
+            let keywords = selected.keywords.list();
+            self.put_keywords(&keywords);
         }
         for at in told {
             self.put_flags(at, By::Uid);
@@ -209,9 +232,7 @@ impl Session {
             self.untagged(&[&(at + 1).to_string(), " EXPUNGE"].concat());
         }
         if let State::Selected(_, selected) = &mut self.state {
-            for at in gone.iter().rev() {
-                selected.messages.remove(*at);
-            }
+            selected.forget(&gone);
             if grew {
                 let exists = [&selected.messages.len().to_string(), " EXISTS"].concat();
                 self.untagged(&exists);
@@ -263,7 +284,7 @@ impl Session {
         let refused = self.stores.mailboxes.store(id, &uids, change)?;
         self.try_sync(Expunges::Held, &uids)?;
         let condstore = self.condstore;
-        for uid in uids.iter().filter(|uid| !refused.contains(uid)) {
+        for uid in uids.iter().filter(|uid| refused.binary_search(uid).is_err()) {
             let Some(at) = self.selected()?.position(*uid) else { continue };
             match (store.silent, condstore) {
                 (false, _) => self.put_flags(at, by),
@@ -311,13 +332,25 @@ impl Session {
     }
 }
 
-/// Every keyword in use, once, in order.
-fn keywords_of(messages: &[MessageState]) -> Vec<String> {
-    let mut keywords: Vec<String> = Vec::new();
-    for keyword in messages.iter().flat_map(|state| &state.keywords) {
-        if let Err(at) = keywords.binary_search(keyword) {
-            keywords.insert(at, keyword.clone());
+/// Keywords that a client has been told of. They are the same in any case (RFC 9051 section 2.3.2), and as many at
+/// most as the mailbox may have.
+#[derive(Default)]
+struct Keywords {
+    /// By the name in lower case.
+    names: BTreeMap<String, String>,
+}
+
+impl Keywords {
+    /// Adds those of `messages`; whether one of them is new.
+    fn learn(&mut self, messages: &[MessageState]) -> bool {
+        let known = self.names.len();
+        for keyword in messages.iter().flat_map(|state| &state.keywords) {
+            self.names.entry(keyword.to_ascii_lowercase()).or_insert_with(|| keyword.clone());
         }
+        self.names.len() > known
     }
-    keywords
+
+    fn list(&self) -> Vec<String> {
+        self.names.values().cloned().collect()
+    }
 }

@@ -6,6 +6,8 @@ use super::*;
 use crate::access::Session as _;
 use crate::store::{BlobStore, Deliver, Directory, LocalDelivery};
 
+mod bounds;
+
 const NOW: Time = Time(1_795_342_608_000_000);
 
 struct Talk {

@@ -17,7 +17,7 @@ impl Session {
     ) -> Result<Done, Done> {
         let name = self.decode(name)?;
         self.stores.mailboxes.open_mailbox(account, &name).map_err(try_create)?;
-        let mut new = Vec::with_capacity(messages.len());
+        let mut size = 0_u64;
         for message in messages {
             if message.body.is_empty() {
                 // RFC 3502 section 6.3.11: an empty literal cancels.
@@ -30,6 +30,14 @@ impl Session {
             if message.body.len() as u64 > self.facts.max_message_bytes {
                 return Err(no("[TOOBIG] The message is larger than is taken"));
             }
+            size = size.saturating_add(message.body.len() as u64);
+        }
+        // Before a body is stored: what is refused takes no room. The store counts again when it adds them.
+        if !self.stores.mailboxes.quota(account)?.has_room_for(size) {
+            return Err(StoreError::OverQuota.into());
+        }
+        let mut new = Vec::with_capacity(messages.len());
+        for message in messages {
             new.push(NewMessage {
                 blob: self.stores.blobs.put(&message.body)?,
                 prefix: b"",

@@ -4,8 +4,8 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::summary::Summary;
 use super::{
-    Appended, FlagChange, Mailbox, MailboxId, NewMessage, SqliteMailboxes, StoreFlags, ensure, folders, messages,
-    narrow, quota,
+    Appended, FlagChange, Mailbox, MailboxId, NewMessage, SqliteMailboxes, StoreFlags, ensure, folders, keywords,
+    messages, narrow, quota,
 };
 use crate::store::database::Failure;
 use crate::store::{AccountId, Deliver, LocalDelivery, StoreError};
@@ -47,7 +47,7 @@ impl SqliteMailboxes {
     /// Adds messages to a mailbox, all or none.
     ///
     /// # Errors
-    /// `NotFound` (no such mailbox, or a body is not stored), `OverQuota`, or `Transient`.
+    /// `NotFound` (no such mailbox, or a body is not stored), `OverQuota`, `TooManyKeywords`, or `Transient`.
     pub fn append(&self, account: AccountId, name: &str, new: &[NewMessage<'_>]) -> Result<Appended, StoreError> {
         let new = self.weigh(new)?;
         self.database.write("adding messages", |transaction| {
@@ -56,13 +56,16 @@ impl SqliteMailboxes {
         })
     }
 
-    /// Changes flags. Returns the UIDs of those left alone because of `unchanged_since`.
+    /// Changes flags. Returns the UIDs of those left alone because of `unchanged_since`, in the order of `uids`.
     ///
     /// # Errors
-    /// `NotFound` when the mailbox has been deleted, or `Transient` when the database refuses.
+    /// `NotFound` when the mailbox has been deleted, `TooManyKeywords`, or `Transient` when the database refuses.
     pub fn store(&self, id: MailboxId, uids: &[u32], flags: StoreFlags<'_>) -> Result<Vec<u32>, StoreError> {
         self.database.write("changing flags", |transaction| {
             let mod_seq = advance(transaction, id)?;
+            if flags.change != FlagChange::Remove {
+                keywords::register(transaction, id, flags.keywords)?;
+            }
             let mut refused = Vec::new();
             for uid in uids {
                 let state = transaction
@@ -101,7 +104,7 @@ impl SqliteMailboxes {
     /// Copies messages to a mailbox of the same account; those that are gone are passed over.
     ///
     /// # Errors
-    /// `NotFound` (no such target), `OverQuota`, or `Transient`.
+    /// `NotFound` (no such target), `OverQuota`, `TooManyKeywords`, or `Transient`.
     pub fn copy(
         &self,
         account: AccountId,
@@ -120,7 +123,7 @@ impl SqliteMailboxes {
     /// Moves messages to a mailbox of the same account (RFC 6851), all or none; those that are gone are passed over.
     ///
     /// # Errors
-    /// `NotFound` (no such target), or `Transient`.
+    /// `NotFound` (no such target), `TooManyKeywords`, or `Transient`.
     pub fn relocate(
         &self,
         account: AccountId,
@@ -137,7 +140,8 @@ impl SqliteMailboxes {
         })
     }
 
-    /// Removes messages for good: of `uids`, or of all, those that are flagged `\Deleted`. Returns their UIDs.
+    /// Removes messages for good: of `uids`, which ascend, or of all, those that are flagged `\Deleted`. Returns their
+    /// UIDs.
     ///
     /// # Errors
     /// `NotFound` when the mailbox has been deleted, or `Transient` when the database refuses.
@@ -149,7 +153,7 @@ impl SqliteMailboxes {
                 .query_map([id.0], |row| Ok(narrow(row.get(0)?)))?
                 .collect::<Result<_, _>>()?;
             if let Some(uids) = uids {
-                flagged.retain(|uid| uids.contains(uid));
+                flagged.retain(|uid| uids.binary_search(uid).is_ok());
             }
             remove(transaction, id, &flagged)?;
             Ok(flagged)
@@ -191,6 +195,7 @@ fn add(
     let size: u64 = new.iter().map(|new| new.size).sum();
     use_quota(transaction, account, size)?;
     let mod_seq = advance(transaction, mailbox.id)?;
+    keywords::register(transaction, mailbox.id, new.iter().flat_map(|new| new.message.keywords))?;
     let first = reserve(transaction, mailbox.id, new.len())?;
     let statement = "INSERT INTO message (mailbox, uid, blob, prefix, flags, keywords, mod_seq, size, at,
         subject, author, date, message_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
@@ -241,6 +246,7 @@ fn duplicate(
             next = next.saturating_add(1);
         }
     }
+    keywords::register_copied(transaction, target.id, (first, next.saturating_sub(1)))?;
     Ok(Appended { uid_validity: target.uid_validity, uids: pairs })
 }
 
@@ -331,7 +337,7 @@ fn charge(
 /// Counts `size` octets against the quota, or refuses.
 fn use_quota(transaction: &Transaction<'_>, account: AccountId, size: u64) -> Result<(), Failure> {
     let quota = quota(transaction, account)?;
-    if quota.used_bytes.saturating_add(size) > quota.limit_bytes {
+    if !quota.has_room_for(size) {
         return Err(StoreError::OverQuota.into());
     }
     transaction

@@ -80,6 +80,7 @@ impl SqliteMailboxes {
             change::release(transaction, mailbox.id)?;
             transaction.execute("DELETE FROM message WHERE mailbox = ?1", [mailbox.id.0])?;
             transaction.execute("DELETE FROM expunged WHERE mailbox = ?1", [mailbox.id.0])?;
+            transaction.execute("DELETE FROM keyword WHERE mailbox = ?1", [mailbox.id.0])?;
             transaction.execute("DELETE FROM mailbox WHERE id = ?1", [mailbox.id.0])?;
             Ok(())
         })

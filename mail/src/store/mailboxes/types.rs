@@ -246,3 +246,11 @@ pub struct Quota {
     /// How many octets it may use.
     pub limit_bytes: u64,
 }
+
+impl Quota {
+    /// Whether messages of so many octets can be added.
+    #[must_use]
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.used_bytes.saturating_add(bytes) <= self.limit_bytes
+    }
+}
