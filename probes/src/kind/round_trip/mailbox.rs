@@ -10,8 +10,8 @@ use super::within;
 use crate::conversation::imap::{Command, Folder, Imap};
 use crate::conversation::{Class, Fault};
 
-/// How often the mailbox is looked at when the server does not speak up.
-const POLL: Duration = Duration::from_millis(200);
+/// How often the mailbox is looked at when the server does not speak up: what a receipt's time is exact to.
+const POLL: Duration = Duration::from_millis(50);
 /// How often the spam folder is looked at.
 const SPAM_POLL: Duration = Duration::from_secs(2);
 /// What an earlier run left behind is removed after this time; before, the run may still be under way.
