@@ -20,9 +20,9 @@ probes() {
     taskset -c 1 target/release/varde mail --service mx --dir "$dir/mail" --port-offset "$port" >"$dir/mx.log" 2>&1 &
     server=$!
     printf '%s\n' 'modules:' '  smtp_starttls:' '    prober: tcp' '    timeout: 5s' '    tcp:' '      query_response:' \
-        '        - expect: "^220 "' '        - send: "EHLO prober"' '        - expect: "^250-STARTTLS"' \
-        '        - send: "STARTTLS"' '        - expect: "^220"' '        - starttls: true' '        - send: "EHLO prober"' \
-        '        - expect: "^250[ -]"' '        - send: "QUIT"' '      tls_config:' "        ca_file: $dir/mail/tls/ca.pem" \
+        '        - expect: "^220 "' '        - send: "EHLO prober\r"' '        - expect: "^250[ -]STARTTLS"' \
+        '        - send: "STARTTLS\r"' '        - expect: "^220"' '        - starttls: true' '        - send: "EHLO prober\r"' \
+        '        - expect: "^250[ -]"' '        - send: "QUIT\r"' '      tls_config:' "        ca_file: $dir/mail/tls/ca.pem" \
         '        server_name: mx.varde.test' >"$dir/blackbox.yml"
     GOMAXPROCS=1 taskset -c 0 "$exporter" --config.file="$dir/blackbox.yml" --log.level=error \
         --web.listen-address="127.0.0.1:$((port + 1))" >"$dir/exporter.log" 2>&1 &

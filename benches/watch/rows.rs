@@ -90,19 +90,18 @@ fn day(watcher: usize, dice: &mut Dice) -> Vec<ProbeRun> {
             let first = slots.current(BEGIN) + 1;
             for slot in (first..).take_while(|slot| slots.at(*slot).0 < BEGIN.0 + DAY_US) {
                 let ts = Time(slots.at(slot).0 + 700 + dice.below(1_500) as i64);
-                rows.push(seen(
-                    dice,
-                    ProbeRun {
-                        ts,
-                        node: vantage.to_owned(),
-                        target: target.clone(),
-                        check: (*check).to_owned(),
-                        vantage: vantage.to_owned(),
-                        slot: slot.to_string(),
-                        total_ms: Some((usual + dice.below(8) + dice.below(40) * dice.below(40) / 30) as u32),
-                        ..ProbeRun::default()
-                    },
-                ));
+                let total_ms = usual + dice.below(8) + dice.below(40) * dice.below(40) / 30;
+                let row = ProbeRun {
+                    ts,
+                    node: vantage.to_owned(),
+                    target: target.clone(),
+                    check: (*check).to_owned(),
+                    vantage: vantage.to_owned(),
+                    slot: slot.to_string(),
+                    total_ms: Some(total_ms as u32),
+                    ..ProbeRun::default()
+                };
+                rows.push(seen(dice, row));
             }
         }
     }

@@ -28,8 +28,8 @@ use receiver::{Open, Receiver, Way};
 
 /// A message that has not come after so many times the objective is missing: 30 s with the objective of 5 s.
 const RECEIVE_PATIENCE: u32 = 6;
-/// How often a mailbox is looked at whose server does not speak up.
-const POLL: Duration = Duration::from_millis(250);
+/// How often the mailbox is looked at when the server does not speak up: what a receipt's time is exact to.
+const POLL: Duration = Duration::from_millis(50);
 /// Messages that POP3 is asked for, from the newest.
 const POP3_LOOK_BACK: u64 = 30;
 
