@@ -1,6 +1,7 @@
 //! `varde node`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use aggregator::ship::Shipping;
 use aggregator::source::{LogConfig, SyslogConfig, follow, syslog};
@@ -10,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::place::Place;
 use crate::{roles, stop, up};
+
+/// Between two tries to listen.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// Runs the agent until a signal.
 pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
@@ -39,7 +43,7 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
     node::serve(config.node, context, supervisor).await?;
     metrics.await?;
     shipping.await?;
-    hearing.await??;
+    hearing.await?;
     following.await?
 }
 
@@ -56,18 +60,20 @@ async fn follow(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Hears the syslog listeners of the configuration until `stop`. One that cannot listen ends the process: whoever sends
-/// to it would send into nothing.
-async fn hear(listeners: Vec<SyslogConfig>, shipping: Shipping, stop: CancellationToken) -> anyhow::Result<()> {
-    if listeners.is_empty() {
-        return Ok(());
+/// Hears the syslog listeners of the configuration until `stop`. What does not work is said and tried again: evidence and
+/// restarts do not end with it.
+async fn hear(listeners: Vec<SyslogConfig>, shipping: Shipping, stop: CancellationToken) {
+    while !listeners.is_empty() && !stop.is_cancelled() {
+        let heard = match syslog::bind(listeners.clone(), shipping.clone()).await {
+            Ok(bound) => bound.run(stop.clone()).await,
+            Err(why) => Err(why),
+        };
+        if let Err(why) = heard {
+            tracing::error!(%why, "no syslog is heard; trying again");
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
     }
-    let heard = match syslog::bind(listeners, shipping).await {
-        Ok(bound) => bound.run(stop.clone()).await,
-        Err(why) => Err(why),
-    };
-    if heard.is_err() {
-        stop.cancel();
-    }
-    Ok(heard?)
 }

@@ -18,10 +18,11 @@ pub async fn run(args: &Schema) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     if !args.audit {
         let statements = args.cluster.as_ref().map_or_else(schema::server, schema::cluster);
-        for statement in statements {
-            writeln!(out, "{statement};\n")?;
-        }
-        return Ok(ExitCode::SUCCESS);
+        return match writeln!(out, "{};", statements.join(";\n\n")) {
+            // The reader of our output has seen enough.
+            Err(why) if why.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+            written => Ok(written.map(|()| ExitCode::SUCCESS)?),
+        };
     }
     let audit = audit(args).await?;
     if args.json {
