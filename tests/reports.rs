@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::{Suite, VARDE, eventually, python};
 
-const OFFSET: u16 = 24_000;
+const OFFSET: u16 = 21_500;
 
 /// Sends a file as a message, with the account's own addresses on the envelope.
 const SEND: &str = r#"

@@ -12,8 +12,8 @@ use std::time::Duration;
 use support::{Suite, VARDE, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const PORT: u16 = 25_514;
-const OFFSET: u16 = 24_000;
+const PORT: u16 = 5_514;
+const OFFSET: u16 = 21_000;
 
 /// Adds `more` to the configuration of a new folder.
 fn configured(dir: &Path, more: &str) {
