@@ -24,7 +24,10 @@ CREATE TABLE IF NOT EXISTS dmarc_rows
     dkim_domain String CODEC(ZSTD(3)),
     dkim_selector LowCardinality(String) CODEC(ZSTD(1)),
     override_reason LowCardinality(String) CODEC(ZSTD(1)),
-    policy String CODEC(ZSTD(3))
+    policy String CODEC(ZSTD(3)),
+    envelope_to String CODEC(ZSTD(3)),
+    dkim_result LowCardinality(String) CODEC(ZSTD(1)),
+    spf_result LowCardinality(String) CODEC(ZSTD(1))
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(ts)

@@ -105,11 +105,6 @@ TTL toDateTime(ts) + INTERVAL 3 YEAR
 SETTINGS non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 480;
 
--- What a DMARC report tells beyond the policy's verdict.
-ALTER TABLE dmarc_rows ADD COLUMN IF NOT EXISTS envelope_to String CODEC(ZSTD(3));
-ALTER TABLE dmarc_rows ADD COLUMN IF NOT EXISTS dkim_result LowCardinality(String) CODEC(ZSTD(1));
-ALTER TABLE dmarc_rows ADD COLUMN IF NOT EXISTS spf_result LowCardinality(String) CODEC(ZSTD(1));
-
 -- The life of a message, with what came back of it.
 CREATE OR REPLACE VIEW message_trace AS
 SELECT

@@ -1,4 +1,4 @@
--- What a watcher writes a great deal of takes less room, and what changed in a domain's posture has a table of its own.
+-- What changed in a domain's posture, and the availability of services with outages dated back.
 
 -- A check of a domain's posture that came out otherwise than the last time it was looked at.
 CREATE TABLE IF NOT EXISTS posture_changes
@@ -20,12 +20,6 @@ ORDER BY (tenant, domain, ts, `check`)
 TTL toDateTime(ts) + INTERVAL 3 YEAR
 SETTINGS non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1,
     min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 480;
-
--- The identities of neighbours differ in their low half only: they are compressed now. 16 octets a row become 2.
-ALTER TABLE probe_runs MODIFY COLUMN event_id UInt128 CODEC(ZSTD(3));
-ALTER TABLE probe_runs MODIFY COLUMN run_id String CODEC(ZSTD(6));
-ALTER TABLE probe_steps MODIFY COLUMN event_id UInt128 CODEC(ZSTD(3));
-ALTER TABLE probe_steps MODIFY COLUMN run_id String CODEC(ZSTD(6));
 
 -- How long each service was in which state, by day (UTC). Every watcher reaches its own verdicts; for each day the
 -- watcher that knew most speaks (then the first by name), because adding them up would count an outage three times.
