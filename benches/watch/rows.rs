@@ -108,7 +108,7 @@ fn day(watcher: usize, dice: &mut Dice) -> Vec<ProbeRun> {
     rows.sort_by_key(|row| row.ts);
     for (number, row) in rows.iter_mut().enumerate() {
         row.run_id = format!("{process:016x}{number:08x}{:08x}", dice.roll() as u32);
-        let place = ((number / 10_000) << 24 | number % 10_000) as u64;
+        let place = (((number / 10_000) << 24) | (number % 10_000)) as u64;
         row.event_id = EventId::in_sequence(&[vantage.as_bytes()], place);
     }
     rows
