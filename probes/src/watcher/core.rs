@@ -352,6 +352,10 @@ impl Core {
             standing.was_down = to == VerdictState::Down || (standing.was_down && !good);
             (standing.unconfirmed_told, standing.told) = (false, true);
             let since = match from {
+                // A vote that came late may show that it succeeded for longer than the last step of S says.
+                VerdictState::Unknown | VerdictState::Down | VerdictState::Maintenance if good => {
+                    self.services[index].good_since(now)
+                }
                 // An outage may be older than the maintenance that covers it: there it is told as maintenance.
                 VerdictState::Maintenance => self.services[index].since(now),
                 _ => change.since,

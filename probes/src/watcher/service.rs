@@ -260,6 +260,14 @@ impl Service {
         self.segments(begin, Time(now.0.saturating_add(1))).last().map_or(now, |segment| segment.from)
     }
 
+    /// Since when it has succeeded without a break, whatever it was called, within what is shown.
+    pub fn good_since(&self, now: Time) -> Time {
+        let begin = now.plus_millis(-SHOWN_DAYS * 86_400_000).max(self.first.unwrap_or(now));
+        let segments = self.segments(begin, Time(now.0.saturating_add(1)));
+        let good = |state| matches!(state, VerdictState::Up | VerdictState::Degraded | VerdictState::Regional);
+        segments.iter().rev().take_while(|segment| good(segment.state)).last().map_or(now, |segment| segment.from)
+    }
+
     /// The days that a page shows, of its time zone, from the first observation on.
     pub fn shown(&self, now: Time, zone: Tz) -> Shown {
         let midnight = |day: chrono::NaiveDate| maintenance::instant(day.and_time(chrono::NaiveTime::MIN), zone);
