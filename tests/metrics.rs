@@ -178,7 +178,7 @@ fn every_process_serves_its_numbers_and_they_tell_what_happened() {
     assert_eq!(up["varde_unit_up{unit=\"mail-imap\"}"], 1.0);
 
     // No page that others reach has them.
-    for url in [suite.url("public"), suite.url("operator"), suite.url("webmail"), suite.url("intake")] {
+    for url in [suite.url("public"), suite.url("operator"), suite.url("webmail")] {
         assert_eq!(get(&format!("{url}/metrics")).filter(|page| page.contains("varde_")), None, "{url}");
     }
     // Prometheus finds all of them by the file.

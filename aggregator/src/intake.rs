@@ -2,7 +2,7 @@
 //!
 //! `POST /v1/blocks` takes one block (bearer key; token, table and rows in headers; zstd body) and answers 200 when
 //! ClickHouse has it, 422 when it can never have it, 503 with `Retry-After` when it cannot have it now.
-//! `POST /v1/logs` takes log records by OTLP/HTTP. `GET /health` says whether blocks are taken.
+//! `POST /v1/logs` takes log records by OTLP/HTTP. `GET /health` says whether blocks are taken, `GET /metrics` counts.
 
 mod block;
 #[cfg(test)]
@@ -143,13 +143,16 @@ pub async fn serve_on(
         waiting: RwLock::new(Some("the tables are being brought up to date".to_owned())),
         logs: otlp::Logs::new(tenant, upkeep.mask.clone()),
     });
+    let loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
     metrics::show();
     crate::metrics::otlp::show();
     let routes = axum::Router::new()
         .route("/v1/blocks", post(blocks))
         .route("/v1/logs", post(otlp::logs))
         .route("/health", get(health))
-        .with_state(intake.clone());
+        .with_state(intake.clone())
+        // Whoever may send events may count them; on loopback everybody may.
+        .merge(crate::metrics::router((!loopback).then(|| intake.key.clone())));
     let stop = shutdown.child_token();
     let stopped = stop.clone();
     let server = axum::serve(Bounded::new(listener, IDLE), routes)

@@ -28,7 +28,7 @@ pub mod watch;
 pub use collect::{Collecting, collect};
 pub use family::{Counter, Counters, Gauge, Gauges, Histogram, Histograms, SERIES};
 pub use process::begin;
-pub use serve::{Config, Listener, observe_requests};
+pub use serve::{Config, Listener, observe_requests, router};
 pub(crate) use serve::{class, shows};
 pub use text::Format;
 

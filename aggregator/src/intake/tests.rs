@@ -81,7 +81,7 @@ async fn a_block_becomes_one_insert_that_clickhouse_will_know_again() {
     ] {
         assert_eq!(insert.settings.get(setting).map(String::as_str), Some(value), "{setting}");
     }
-    let metrics = crate::metrics::page(crate::metrics::Format::Prometheus).await;
+    let metrics = reqwest::get([&running.url, "/metrics"].concat()).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("varde_intake_blocks_total{result=\"stored\"} 1\n"), "{metrics}");
     assert!(metrics.contains("varde_intake_rows_total 1\n"), "{metrics}");
 }

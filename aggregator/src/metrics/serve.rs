@@ -101,7 +101,7 @@ impl Listener {
 
     /// The same on a socket that listens already.
     pub async fn serve_on(self, listener: TcpListener, stop: CancellationToken) {
-        let routes = Router::new().route("/metrics", get(page)).with_state(Arc::new(self.key));
+        let routes = router(self.key);
         let served =
             axum::serve(Bounded::new(listener, IDLE), routes).with_graceful_shutdown(stop.clone().cancelled_owned());
         let late = async {
@@ -117,6 +117,11 @@ impl Listener {
             () = late => {}
         }
     }
+}
+
+/// `GET /metrics` for a listener that only operators reach; `key` is what who asks must show.
+pub fn router(key: Option<String>) -> Router {
+    Router::new().route("/metrics", get(page)).with_state(Arc::new(key))
 }
 
 async fn page(State(key): State<Arc<Option<String>>>, headers: HeaderMap) -> Response {

@@ -72,13 +72,17 @@ impl Pop3 {
         }
     }
 
-    /// The header of a message.
+    /// The header of a message; `None` when the server does not give it: another session may have removed it since the
+    /// messages were counted (RFC 1939 section 8 leaves open what is seen of that).
     ///
     /// # Errors
-    /// When the server refuses.
-    pub async fn header(&mut self, number: u64) -> Result<Vec<u8>, Fault> {
-        self.command(&format!("TOP {number} 0")).await?;
-        self.lines().await
+    /// When the conversation breaks.
+    pub async fn header(&mut self, number: u64) -> Result<Option<Vec<u8>>, Fault> {
+        match self.command(&format!("TOP {number} 0")).await {
+            Ok(_) => self.lines().await.map(Some),
+            Err(fault) if matches!(fault.class, Class::Deferred | Class::Rejected) => Ok(None),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// A whole message.

@@ -261,7 +261,7 @@ impl<'a> Trip<'a> {
             let (count, _) = pop3.stat().await?;
             let Some(letter) = wanted else { return Ok(()) };
             for number in (count.saturating_sub(POP3_LOOK_BACK) + 1..=count).rev() {
-                if letter.is_subject_of(&pop3.header(number).await?) {
+                if pop3.header(number).await?.is_some_and(|head| letter.is_subject_of(&head)) {
                     letter.compare(&pop3.retrieve(number).await?)?;
                     return pop3.quit().await;
                 }

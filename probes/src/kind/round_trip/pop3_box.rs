@@ -77,7 +77,7 @@ async fn find(session: &mut Pop3, letter: &Letter) -> Result<Vec<u64>, Fault> {
     let (count, _) = session.stat().await?;
     let mut found = Vec::new();
     for number in (count.saturating_sub(LOOK_BACK) + 1..=count).rev() {
-        if letter.is_subject_of(&session.header(number).await?) {
+        if session.header(number).await?.is_some_and(|head| letter.is_subject_of(&head)) {
             found.push(number);
         }
     }
@@ -94,7 +94,7 @@ pub(super) async fn clean(
     let (count, _) = session.stat().await?;
     let mut candidates = Vec::new();
     for number in (count.saturating_sub(SWEEP_BACK) + 1..=count).rev() {
-        let head = session.header(number).await?;
+        let Some(head) = session.header(number).await? else { continue };
         let Some(subject) = header(&head, "subject") else { continue };
         if letter::run_of(&subject).is_none() {
             continue;
