@@ -20,6 +20,7 @@ client = smtplib.SMTP("localhost", int(port), timeout=20)
 client.starttls(context=ssl.create_default_context(cafile=ca))
 client.login(user, password)
 text = open(name, "rb").read().replace(b"From: noreply-dmarc@receiver.example", b"From: " + user.encode())
+text = text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 client.sendmail(user, [to], text)
 client.quit()
 "#;
