@@ -9,6 +9,8 @@ mod config;
 mod imap;
 mod maildir;
 mod place;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,7 +52,7 @@ pub enum Error {
     Spool(#[from] spool::Error),
     /// Rows were set aside, and may be missing in ClickHouse.
     #[error(
-        "rows of reports were set aside in the spool {0}, so no message is marked; see its *.refused and *.corrupt files, import the mailbox anew, and restart"
+        "rows of reports were set aside in the spool {0}, so no message is marked; see its *.refused and *.corrupt files, import the mailbox anew, remove these files and the file named dropped, and restart"
     )]
     Aside(String),
     /// Nobody took the rows.
@@ -224,7 +226,9 @@ impl Collector {
         let stamp = Stamp { tenant: "", node: &self.node, event_id: EventId(0) };
         reading.rows.iter_mut().for_each(|row| row.stamp(stamp));
         batch.rows.append(&mut reading.rows);
-        batch.read.insert(item.key, if is_report { Sort::Report } else { Sort::Other });
+        // What was not read of it, a later program may know to read.
+        let is_whole = is_report && reading.faults.is_empty();
+        batch.read.insert(item.key, if is_whole { Sort::Report } else { Sort::Other });
         Ok(())
     }
 
@@ -274,10 +278,13 @@ impl Collector {
             }
         });
         waited.await.map_err(|_| Error::Unacknowledged)?;
+        let shelf = self.shelf.clone();
+        let before = tokio::task::spawn_blocking(move || shelf.has_lost());
+        let before = before.await.map_err(|why| Error::Broken(why.to_string()))??;
         let counters = &self.shelf.counters;
         let lost = [&counters.dropped, &counters.corrupt, &counters.refused];
         // Which messages they were of is not known, so none is marked until a person has looked.
-        if lost.iter().any(|count| count.load(Ordering::Relaxed) > 0) {
+        if before || lost.iter().any(|count| count.load(Ordering::Relaxed) > 0) {
             return Err(Error::Aside(self.source.name.clone()));
         }
         Ok(())

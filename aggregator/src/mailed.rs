@@ -54,9 +54,18 @@ pub struct Reading {
     pub faults: Vec<Fault>,
     /// Faults beyond those that are told.
     pub more_faults: u64,
+    /// Octets so far that reports say once and all of their rows repeat.
+    repeated: usize,
 }
 
 impl Reading {
+    /// Asks for room for rows of which each repeats so many octets that its report says once.
+    fn make_room(&mut self, rows: usize, octets: usize) -> Result<(), Fault> {
+        Bound::Records.hold(self.rows.len().saturating_add(rows))?;
+        self.repeated = self.repeated.saturating_add(rows.saturating_mul(octets));
+        Bound::RepeatedBytes.hold(self.repeated)
+    }
+
     fn fault(&mut self, fault: Fault) {
         if self.faults.len() < FAULTS {
             self.faults.push(fault);
@@ -121,7 +130,8 @@ pub fn looks_like(head: &[u8]) -> bool {
 
 fn open(octets: &[u8], context: &Context, reading: &mut Reading) -> Result<(), Fault> {
     Bound::MessageBytes.hold(octets.len())?;
-    if documents(octets, context, reading)? {
+    let mut left = Bound::UnpackedBytes.limit();
+    if documents(octets, &mut left, context, reading)? {
         return Ok(());
     }
     if !mime::looks_like_mail(octets) {
@@ -129,7 +139,7 @@ fn open(octets: &[u8], context: &Context, reading: &mut Reading) -> Result<(), F
     }
     let mail = Mail::parse(octets)?;
     for part in mail.parts.iter().filter(|part| part.may_be_a_document()) {
-        documents(&part.content(), context, reading)?;
+        documents(&part.content(), &mut left, context, reading)?;
     }
     if reading.kind.is_none() {
         ask(&Paper::Mail(&mail), context, reading)?;
@@ -138,9 +148,9 @@ fn open(octets: &[u8], context: &Context, reading: &mut Reading) -> Result<(), F
 }
 
 /// Reads the documents that some octets are or hold; whether there was any.
-fn documents(octets: &[u8], context: &Context, reading: &mut Reading) -> Result<bool, Fault> {
+fn documents(octets: &[u8], left: &mut u64, context: &Context, reading: &mut Reading) -> Result<bool, Fault> {
     let mut any = false;
-    for document in container::unpack(octets)? {
+    for document in container::unpack(octets, left)? {
         any = true;
         let text;
         let paper = match container::first_sign(&document) {

@@ -157,11 +157,28 @@ impl Mask {
                 free(&mut row.reason);
             }
             Event::Complaint(row) => self.local_part(&mut row.sender_user),
+            Event::Bounce(row) => {
+                self.local_part(&mut row.sender_user);
+                self.local_part(&mut row.rcpt_user);
+                self.user(&mut row.original_rcpt);
+                [&mut row.envelope_id, &mut row.response, &mut row.response_template].into_iter().for_each(free);
+            }
+            Event::AutoReply(row) => {
+                self.local_part(&mut row.from_user);
+                self.local_part(&mut row.to_user);
+                free(&mut row.subject);
+            }
+            Event::DmarcFailure(row) => free(&mut row.auth_results),
+            Event::DmarcRow(row) => free(&mut row.override_reason),
+            Event::TlsRptRow(row) => free(&mut row.reason),
             Event::RawLine(row) => free(&mut row.line),
             Event::ProbeRun(row) => free(&mut row.error),
             Event::ProbeStep(row) => free(&mut row.detail),
             // Evidence is chained by its hashes, and a page's receipt is about our own engineers: they stay.
-            _ => {}
+            Event::EvidenceRow(_) | Event::PageRow(_) => {}
+            Event::IncidentRow(_) | Event::RemedyRow(_) | Event::VerdictRow(_) => {}
+            Event::QueueSample(_) | Event::ResourceSample(_) => {}
+            Event::BlocklistHit(_) | Event::PostureCheck(_) | Event::PostureChange(_) => {}
         }
     }
 
@@ -231,6 +248,15 @@ fn people(event: &Event, users: &mut Vec<String>, keep: &mut Vec<String>) {
         Event::Session(row) => users.push(local(&row.user)),
         Event::AuthEvent(row) => users.push(local(&row.user)),
         Event::Complaint(row) => users.push(row.sender_user.clone()),
+        Event::Bounce(row) => {
+            users.extend([row.sender_user.clone(), row.rcpt_user.clone(), local(&row.original_rcpt)]);
+            keep.push(row.message_id.clone());
+        }
+        Event::AutoReply(row) => {
+            users.extend([row.from_user.clone(), row.to_user.clone()]);
+            keep.push(row.message_id.clone());
+        }
+        Event::DmarcFailure(row) => keep.push(row.message_id.clone()),
         _ => {}
     }
 }

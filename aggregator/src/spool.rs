@@ -2,7 +2,7 @@
 //!
 //! **In**: events of our own processes one by one, or whole batches of a log source. **Out**: sealed segments in
 //! order, on the [`Shelf`]. **On disk**, one folder a shipper: `epoch`, one open `N.journal`, sealed `N.segment`s,
-//! and what was set aside (`*.corrupt`, `*.refused`).
+//! what was set aside (`*.corrupt`, `*.refused`), and `dropped` once a segment was.
 //!
 //! A number is never used for two batches, because a token that comes again with other rows would be dropped in
 //! silence: the journal of the next number is on disk before a segment can be seen, shipped and removed.

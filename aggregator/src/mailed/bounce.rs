@@ -75,8 +75,11 @@ impl Notice {
     }
 
     /// Adds the row of a recipient.
-    pub(super) fn put(&self, (recipient, row): (String, Bounce), out: &mut Reading) {
+    pub(super) fn put(&self, (recipient, row): (String, Bounce), out: &mut Reading) -> Result<(), Fault> {
         let common = self.common.clone();
+        let ids = [&common.report_id, &common.envelope_id, &common.queue_id, &common.message_id, &common.trace_id];
+        let names = [&common.reporting_mta, &common.sender_user, &common.sender_domain];
+        out.make_room(1, ids.into_iter().chain(names).map(String::len).sum())?;
         let number = u32::try_from(out.rows.len()).unwrap_or(u32::MAX);
         let (rcpt_user, rcpt_domain) = mailbox(&recipient);
         let row = Bounce {
@@ -98,6 +101,7 @@ impl Notice {
             ..row
         };
         out.rows.push(row.into());
+        Ok(())
     }
 }
 
@@ -112,7 +116,7 @@ fn read(paper: &Paper<'_>, context: &Context, out: &mut Reading) -> Result<Answe
     Bound::Recipients.hold(failed.len())?;
     let notice = Notice::of(mail, style, context);
     for one in failed {
-        notice.put(row(one, &mail.head), out);
+        notice.put(row(one, &mail.head), out)?;
     }
     Ok(Answer::Mine)
 }

@@ -17,8 +17,12 @@ pub enum Bound {
     XmlDepth,
     /// Octets of one text, one name, or one tag with its attributes.
     TextBytes,
-    /// Records of a report: rows.
+    /// Objects and lists of a JSON document.
+    JsonElements,
+    /// Records of a message: rows.
     Records,
+    /// Octets of what a report says once and all of its rows repeat.
+    RepeatedBytes,
     /// Parts of a message.
     MimeParts,
     /// Parts of a message within each other.
@@ -33,11 +37,12 @@ impl Bound {
     /// The most that is taken.
     pub const fn limit(self) -> u64 {
         match self {
-            Bound::MessageBytes | Bound::UnpackedBytes => 64 << 20,
+            Bound::MessageBytes | Bound::UnpackedBytes | Bound::RepeatedBytes => 64 << 20,
             Bound::UnpackRatio => 400,
             Bound::ZipEntries | Bound::XmlDepth => 32,
             Bound::XmlElements => 4_000_000,
             Bound::TextBytes => 16 << 10,
+            Bound::JsonElements => 400_000,
             Bound::Records => 100_000,
             Bound::MimeParts => 128,
             Bound::MimeDepth => 8,
@@ -56,7 +61,9 @@ impl Bound {
             Bound::XmlElements => "XML elements",
             Bound::XmlDepth => "XML elements within each other",
             Bound::TextBytes => "octets of one text",
+            Bound::JsonElements => "JSON objects and lists",
             Bound::Records => "records",
+            Bound::RepeatedBytes => "octets that its rows repeat",
             Bound::MimeParts => "parts of a message",
             Bound::MimeDepth => "parts of a message within each other",
             Bound::HeaderBytes => "octets of a header",

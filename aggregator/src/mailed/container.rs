@@ -34,20 +34,20 @@ pub(super) fn first_sign(octets: &[u8]) -> Option<u8> {
         .find(|byte| !matches!(byte, 0 | 0xef | 0xbb | 0xbf | 0xfe | 0xff) && !byte.is_ascii_whitespace())
 }
 
-/// The documents that octets are or hold. What is no report is left out.
-pub(super) fn unpack(octets: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, Fault> {
-    let mut left = Bound::UnpackedBytes.limit();
+/// The documents that octets are or hold; `left` is what may be unpacked of the whole message yet. What is no report is
+/// left out.
+pub(super) fn unpack<'a>(octets: &'a [u8], left: &mut u64) -> Result<Vec<Cow<'a, [u8]>>, Fault> {
     match octets {
         [0x1f, 0x8b, ..] => {
-            let unpacked = inflate(flate2::bufread::GzDecoder::new(octets), octets.len(), &mut left)?;
+            let unpacked = inflate(flate2::bufread::GzDecoder::new(octets), octets.len(), left)?;
             // What follows the first member, a line end of a mail program say, is not looked at. Some senders put a zip archive or another gzip file into a gzip file.
             match unpacked {
                 Unpacked::Document(document) => Ok(vec![document.into()]),
-                Unpacked::Archive(inner) => members(&inner, &mut left),
+                Unpacked::Archive(inner) => members(&inner, left),
                 Unpacked::Other => Ok(Vec::new()),
             }
         }
-        [b'P', b'K', 3, 4, ..] => members(octets, &mut left),
+        [b'P', b'K', 3, 4, ..] => members(octets, left),
         _ if looks_like_document(octets) => Ok(vec![octets.into()]),
         _ => Ok(Vec::new()),
     }

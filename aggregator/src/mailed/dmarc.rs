@@ -4,7 +4,7 @@
 //! other names, results in capitals, blanks around everything, a policy without tags, records without results.
 
 use super::bound::{Bound, Fault};
-use super::identity::{begin, cut, digest, domain, event_id, unix};
+use super::identity::{begin, cut, cut_to, digest, domain, event_id, name, unix};
 use super::xml::{Step, walk};
 use super::{Answer, Context, Entry, Paper, Reading};
 use crate::event::DmarcRow;
@@ -13,6 +13,8 @@ pub(super) const ENTRY: Entry = Entry { name: "dmarc", title: "DMARC aggregate r
 
 /// The tags of a policy, in the order of a record, with the elements that tell them.
 const TAGS: [&str; 8] = ["p", "sp", "np", "adkim", "aspf", "t", "pct", "fo"];
+/// Octets of a tag's value: all rows repeat them.
+const TAG_BYTES: usize = 64;
 
 fn read(paper: &Paper<'_>, context: &Context, out: &mut Reading) -> Result<Answer, Fault> {
     let Paper::Xml(text) = paper else { return Ok(Answer::NotMine) };
@@ -78,12 +80,12 @@ impl Report {
     }
 
     fn of_report(&mut self, path: &str, text: &str) {
-        let field = match path {
-            "report_metadata/org_name" => &mut self.organisation,
-            "report_metadata/report_id" => &mut self.id,
-            "report_metadata/date_range/begin" => &mut self.begin,
-            "report_metadata/date_range/end" => &mut self.end,
-            "policy_published/domain" => &mut self.domain,
+        let (field, text) = match path {
+            "report_metadata/org_name" => (&mut self.organisation, name(text)),
+            "report_metadata/report_id" => (&mut self.id, name(text)),
+            "report_metadata/date_range/begin" => (&mut self.begin, name(text)),
+            "report_metadata/date_range/end" => (&mut self.end, name(text)),
+            "policy_published/domain" => (&mut self.domain, name(text)),
             _ => {
                 // The successor calls the tag `t` by its meaning.
                 let tag = match path.strip_prefix("policy_published/") {
@@ -92,14 +94,14 @@ impl Report {
                     None => return,
                 };
                 match TAGS.iter().position(|known| *known == tag).and_then(|at| self.tags.get_mut(at)) {
-                    Some(field) => field,
+                    Some(field) => (field, cut_to(text, TAG_BYTES)),
                     None => return,
                 }
             }
         };
         // The first word counts: some reporters tell a policy twice.
         if field.is_empty() {
-            cut(text).clone_into(field);
+            text.clone_into(field);
         }
     }
 
@@ -173,6 +175,8 @@ impl Report {
         for (tag, value) in TAGS.iter().zip(&self.tags).filter(|(_, value)| !value.is_empty()) {
             policy.extend([if policy.is_empty() { "" } else { "; " }, tag, "=", value]);
         }
+        let repeated = domain.len() + organisation.len() + self.id.len() + policy.len();
+        out.make_room(self.rows.len(), repeated)?;
         let period = begin.to_string();
         for row in self.rows {
             let event_id = event_id("dmarc_rows", &[&domain, &organisation, &self.id, &period], row.row);

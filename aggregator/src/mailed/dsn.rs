@@ -1,7 +1,7 @@
 //! Delivery status notifications (RFC 3464; with international addresses RFC 6533).
 
 use super::bounce::Notice;
-use super::bound::{Bound, Fault};
+use super::bound::Fault;
 use super::fields::{address, blocks, typed};
 use super::identity::{cut, date, domain};
 use super::mime::Head;
@@ -19,7 +19,6 @@ fn read(paper: &Paper<'_>, context: &Context, out: &mut Reading) -> Result<Answe
     let Some(part) = mail.part(STATUS) else { return Ok(Answer::NotMine) };
     let blocks = blocks(&part.content())?;
     let is_recipient = |block: &&Head| block.get("final-recipient").is_some() || block.get("action").is_some();
-    Bound::Recipients.hold(blocks.len())?;
     let of_message = blocks.iter().find(|block| !is_recipient(block));
     let said = |name: &str| of_message.and_then(|block| block.get(name)).unwrap_or_default();
     let mut notice = Notice::of(mail, "dsn", context);
@@ -36,7 +35,7 @@ fn read(paper: &Paper<'_>, context: &Context, out: &mut Reading) -> Result<Answe
     }
     let before = out.rows.len();
     for block in blocks.iter().filter(is_recipient) {
-        notice.put(recipient(block), out);
+        notice.put(recipient(block), out)?;
     }
     // Without a recipient the words for people may tell more.
     Ok(if out.rows.len() > before { Answer::Mine } else { Answer::NotMine })

@@ -1,6 +1,6 @@
 //! Blocks of fields, as `message/feedback-report` (RFC 5965) and `message/delivery-status` (RFC 3464) hold them.
 
-use super::bound::Fault;
+use super::bound::{Bound, Fault};
 use super::mime::Head;
 
 /// The blocks of a body, each up to an empty line.
@@ -10,6 +10,7 @@ pub(super) fn blocks(octets: &[u8]) -> Result<Vec<Head>, Fault> {
     while !rest.is_empty() {
         let (block, after) = Head::parse(rest)?;
         if !block.is_empty() {
+            Bound::Recipients.hold(found.len() + 1)?;
             found.push(block);
         }
         rest = after;

@@ -13,6 +13,9 @@ const AHEAD_MS: i64 = 2 * 86_400_000;
 /// Octets of a text that a column takes; the rest is cut.
 const COLUMN_BYTES: usize = 2_000;
 
+/// Octets of a name that all rows of a report repeat: no domain is longer (RFC 1035 section 2.3.4).
+const NAME_BYTES: usize = 255;
+
 /// Whether an instant can be that of a report.
 pub(super) fn plausible(at: Time, context: &Context) -> bool {
     at >= EARLIEST && at <= context.now.plus_millis(AHEAD_MS)
@@ -53,7 +56,17 @@ pub(super) fn domain(text: &str) -> String {
 
 /// A text that a column takes.
 pub(super) fn cut(text: &str) -> &str {
-    let mut end = text.len().min(COLUMN_BYTES);
+    cut_to(text, COLUMN_BYTES)
+}
+
+/// A name that all rows of a report repeat.
+pub(super) fn name(text: &str) -> &str {
+    cut_to(text, NAME_BYTES)
+}
+
+/// The first octets of a text, as many as there may be.
+pub(super) fn cut_to(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;
     }

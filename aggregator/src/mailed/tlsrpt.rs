@@ -6,7 +6,7 @@
 use serde::{Deserialize, Deserializer};
 
 use super::bound::{Bound, Fault};
-use super::identity::{begin, cut, digest, domain, event_id};
+use super::identity::{begin, cut, digest, domain, event_id, name};
 use super::{Answer, Context, Entry, Paper, Reading};
 use crate::event::{Time, TlsRptRow};
 
@@ -102,21 +102,25 @@ fn read(paper: &Paper<'_>, context: &Context, out: &mut Reading) -> Result<Answe
     let Paper::Json(octets) = paper else { return Ok(Answer::NotMine) };
     let start = octets.iter().position(|byte| *byte == b'{').unwrap_or(0);
     let document = octets.get(start..).unwrap_or_default();
+    // Each becomes a struct many times its size, before a record can be counted.
+    Bound::JsonElements.hold(memchr::memchr2_iter(b'{', b'[', document).count())?;
     let report: Report = serde_json::from_slice(document)
         .map_err(|why| Fault::Json(why.to_string().chars().filter(|c| !c.is_control()).take(200).collect()))?;
     let range = report.date_range.ok_or(Fault::Missing("period (date-range)"))?;
     let started = range.start_datetime.unwrap_or_default();
     let begin = begin(&started, time(&started), context)?;
     let end = range.end_datetime.as_deref().and_then(time).filter(|end| *end >= begin);
-    let organisation = cut(report.organization_name.as_deref().unwrap_or_default().trim()).to_lowercase();
+    let organisation = name(report.organization_name.as_deref().unwrap_or_default().trim()).to_lowercase();
     let report_id = match report.report_id.as_deref().map(str::trim) {
-        Some(id) if !id.is_empty() => cut(id).to_owned(),
+        Some(id) if !id.is_empty() => name(id).to_owned(),
         _ => digest(document),
     };
     let mut number = 0_u32;
     for policy in report.policies {
-        Bound::Records.hold(number as usize + 1 + policy.failure_details.len())?;
-        let domain = domain(policy.policy.policy_domain.as_deref().unwrap_or_default());
+        let domain = domain(name(policy.policy.policy_domain.as_deref().unwrap_or_default().trim()));
+        let policy_type = word(policy.policy.policy_type.as_deref().map(|kind| name(kind.trim())));
+        let repeated = domain.len() + organisation.len() + report_id.len() + policy_type.len();
+        out.make_room(1 + policy.failure_details.len(), repeated)?;
         if domain.is_empty() {
             out.fault(Fault::Missing("domain (policy-domain)").of_record(number));
             continue;
@@ -133,7 +137,7 @@ fn read(paper: &Paper<'_>, context: &Context, out: &mut Reading) -> Result<Answe
                 begin: Some(begin),
                 end,
                 row: number,
-                policy_type: word(policy.policy.policy_type.as_deref()),
+                policy_type: policy_type.clone(),
                 ..details
             };
             out.rows.push(row.into());

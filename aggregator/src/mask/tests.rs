@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dialect::{DIALECTS, Reader, clock::Clock};
-use crate::event::{Delivery, RawLine, Time};
+use crate::event::{Bounce, Delivery, RawLine, Time};
 
 fn dropping() -> Mask {
     Mask::new(Masking::Drop, "")
@@ -131,6 +131,52 @@ fn without_masking_everything_stays_and_the_key_is_never_shown() {
     Mask::default().event(&mut event);
     assert!(matches!(event, Event::RawLine(row) if row.line == text));
     assert_eq!(format!("{:?}", hashing()), "Mask::Hash");
+}
+
+/// Columns in which people may be named, whatever table has them.
+const PERSONAL: &[&str] = &[
+    "auth_user",
+    "sender_user",
+    "rcpt_user",
+    "from_user",
+    "to_user",
+    "user",
+    "original_rcpt",
+    "response",
+    "response_template",
+    "helo",
+    "subject",
+    "auth_results",
+    "override_reason",
+    "reason",
+    "error",
+    "detail",
+    "line",
+];
+
+#[test]
+fn no_column_of_any_table_that_names_people_keeps_a_local_part() {
+    // These are about our own hosts and domains.
+    let of_our_own = ["remedies", "blocklist_hits"];
+    let mut found = 0;
+    for (table, columns) in Event::TABLES.iter().filter(|(table, _)| !of_our_own.contains(table)) {
+        for (column, _) in columns.iter().filter(|(column, _)| PERSONAL.contains(column)) {
+            let named = if column.ends_with("user") { "zqann" } else { "smtp.mailfrom=zqann@example.org" };
+            let json = serde_json::json!({"table": table, "ts": "2026-11-22T10:16:48Z", *column: named});
+            for mask in [hashing(), dropping()] {
+                let mut event = Event::from_json(&json.to_string()).unwrap();
+                mask.event(&mut event);
+                let masked = event.to_json().unwrap();
+                assert!(!masked.contains("zqann"), "{masked}");
+            }
+            found += 1;
+        }
+    }
+    assert!(found > 20, "{found}");
+    let bounce = Bounce { original_rcpt: "ann@example.org".into(), ..Bounce::default() };
+    let mut event = Event::from(bounce);
+    dropping().event(&mut event);
+    assert!(matches!(event, Event::Bounce(row) if row.original_rcpt == "@example.org"));
 }
 
 /// Lines of every dialect, with `{1}`, `{2}` where local parts and users stand.

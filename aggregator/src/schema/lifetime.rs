@@ -29,6 +29,8 @@ struct Existing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
     pub(super) name: &'static str,
+    /// Whether merges leave one row of those that are equal by its key.
+    pub(super) replaces: bool,
     /// From when on a row's life is counted.
     from: &'static str,
     /// As ClickHouse writes the interval; `None`: for ever.
@@ -45,9 +47,10 @@ pub(super) fn tables() -> Vec<Table> {
 fn table(statement: &'static str) -> Option<Table> {
     let body = &statement[statement.find("CREATE TABLE IF NOT EXISTS ")?..];
     let name = body.strip_prefix("CREATE TABLE IF NOT EXISTS ")?.lines().next()?;
+    let replaces = body.contains("\nENGINE = ReplacingMergeTree");
     let ttl = body.lines().find_map(|line| line.strip_prefix("TTL "));
     let Some((from, interval)) = ttl.and_then(|ttl| ttl.split_once(" + INTERVAL ")) else {
-        return Some(Table { name, from: "toDateTime(ts)", default: None, default_days: None });
+        return Some(Table { name, replaces, from: "toDateTime(ts)", default: None, default_days: None });
     };
     let (count, unit) = interval.split_once(' ')?;
     let (function, days) = match unit {
@@ -56,7 +59,7 @@ fn table(statement: &'static str) -> Option<Table> {
         _ => return None,
     };
     let default_days = Some(count.parse::<u32>().ok()? * days);
-    Some(Table { name, from, default: Some([function, count, ")"].concat()), default_days })
+    Some(Table { name, replaces, from, default: Some([function, count, ")"].concat()), default_days })
 }
 
 impl Table {

@@ -1,7 +1,7 @@
 //! Log lines that come by OpenTelemetry's protocol: from an export to its records, from a record to a line and its
 //! events.
 //!
-//! A record is known by what it says: resource, times, body, and how many like it stood before it in the export. The
+//! A record is known by what it says: resource, times, body, attributes, and how many like it stood before it in the export. The
 //! export is known by its records. So an export that comes again is the same rows under the same tokens.
 
 mod line;
@@ -171,7 +171,8 @@ impl Export {
         }
         let body = record.body.as_ref().map(Message::encode_to_vec).unwrap_or_default();
         let times = [record.time_unix_nano.to_le_bytes(), record.observed_time_unix_nano.to_le_bytes()].concat();
-        let said = EventId::of(&[&self.resources[resource].1.0, &times, &body]);
+        let attributes: Vec<u8> = record.attributes.iter().flat_map(Message::encode_length_delimited_to_vec).collect();
+        let said = EventId::of(&[&self.resources[resource].1.0, &times, &body, &attributes]);
         let before = like.entry(Digest(said.0.to_le_bytes())).or_insert(0);
         let id = Digest(EventId::of(&[&said.0.to_le_bytes(), &before.to_le_bytes()]).0.to_le_bytes());
         *before += 1;

@@ -9,8 +9,8 @@ use crate::metrics;
 
 /// Octets of an unrecognised line that are kept.
 const RAW_BYTES: usize = KEPT;
-/// The index of a raw line among the events of its line: after all others.
-const RAW_INDEX: u8 = u8::MAX;
+/// The index of a raw line among the events of its line, beside which the others are counted.
+const RAW_INDEX: usize = 255;
 
 /// What holds for all lines of a reader.
 #[derive(Debug, Clone)]
@@ -68,15 +68,15 @@ impl Scribe {
         source: &mut Source,
         line: &[u8],
         offset: Option<u64>,
-        identity: &dyn Fn(u8) -> EventId,
+        identity: &dyn Fn(usize) -> EventId,
         out: &mut Vec<Event>,
     ) -> Reading {
         let before = out.len();
         let reading = reader.line(line, out);
         let mut last = None;
-        for (index, event) in (0_u8..RAW_INDEX).zip(out.iter_mut().skip(before)) {
+        for (index, event) in out.iter_mut().skip(before).enumerate() {
             last = Some(event.ts());
-            self.finish(event, identity(index));
+            self.finish(event, identity(if index < RAW_INDEX { index } else { index + 1 }));
         }
         let recognised = reading == Reading::Recognised;
         metrics::log::count(reader.dialect(), reading);
@@ -103,9 +103,15 @@ impl Scribe {
         reading
     }
 
-    /// A line makes a few events; no log is longer than 2^56 octets.
-    fn identity(&self, origin: Digest, offset: u64, index: u8) -> EventId {
-        EventId::at(&[self.node.as_bytes(), &origin.0], offset << 8 | u64::from(index))
+    /// A line makes a few events, as a rule; no log is longer than 2^56 octets.
+    fn identity(&self, origin: Digest, offset: u64, index: usize) -> EventId {
+        match u8::try_from(index) {
+            Ok(index) => EventId::at(&[self.node.as_bytes(), &origin.0], offset << 8 | u64::from(index)),
+            Err(_) => {
+                let place = [offset, index as u64].map(u64::to_le_bytes);
+                EventId::of(&[self.node.as_bytes(), &origin.0, &place[0], &place[1]])
+            }
+        }
     }
 
     fn finish(&self, event: &mut Event, id: EventId) {
@@ -159,4 +165,36 @@ pub(crate) fn trace_of_message(message_id: &str) -> String {
 fn digits(digest: &[u8]) -> String {
     let digits = digest.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{clock::Clock, find};
+
+    #[test]
+    fn every_event_of_a_line_has_an_identity_of_its_own_however_many_there_are() {
+        let recipients: Vec<_> = (0..600).map(|number| format!("r{number}@example.net")).collect();
+        let line = serde_json::json!({
+            "type": "Delivery", "id": "1d98", "sender": "ann@example.org", "recipient": recipients, "queue": "q",
+            "site": "s", "size": 9, "response": {"code": 250, "enhanced_code": null, "content": "OK", "command": "."},
+            "timestamp": 1_795_342_608, "created": 1_795_342_606, "num_attempts": 1,
+        })
+        .to_string();
+        let time = Time(1_795_342_608_000_000);
+        let mut reader = Reader::new(find("kumomta").unwrap(), Clock::new(chrono_tz::Tz::UTC, time));
+        let scribe = Scribe { node: "mx1".to_owned(), override_node: false, mask: Mask::default() };
+        let source = Source { name: "log".to_owned(), raw: true, last: time };
+        let mut place = Place { id: Digest::of(b"log"), source };
+        let mut out = Vec::new();
+        scribe.line(&mut reader, &mut place, Line { offset: 7, bytes: line.as_bytes() }, &mut out);
+        let identity = |event: &Event| match event {
+            Event::Delivery(row) => (row.event_id, row.node.clone()),
+            Event::RawLine(row) => (row.event_id, row.node.clone()),
+            other => panic!("{other:?}"),
+        };
+        let ids: std::collections::BTreeSet<_> = out.iter().map(identity).collect();
+        assert_eq!((out.len(), ids.len()), (601, 601));
+        assert!(ids.iter().all(|(id, node)| id.0 != 0 && node == "mx1"));
+    }
 }

@@ -19,9 +19,9 @@ const PACKED_BYTES: usize = 17;
 /// What a message turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sort {
-    /// A report, whose rows are sealed.
+    /// A report that was read wholly, and whose rows are sealed.
     Report,
-    /// No report, or one that was refused.
+    /// No report, or one that was refused, wholly or in part.
     Other,
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
+use super::Error;
 use super::files::Files;
 use super::segment::{Fault, Segment};
 use crate::event::Time;
@@ -104,6 +105,16 @@ impl Shelf {
         Some(DateTime::<Utc>::from(sealed).into())
     }
 
+    /// Whether rows of this spool may be missing in ClickHouse, in this life or before: what was set aside or dropped
+    /// has left a file, which stays until a person removes it.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn has_lost(&self) -> Result<bool, Error> {
+        let disk = |source| Error::Disk { path: self.files.dir().to_owned(), source };
+        Ok(self.files.list().map_err(disk)?.iter().any(|(name, _)| is_aside(name) || name == DROPPED))
+    }
+
     pub(super) fn sequences(&self) -> Vec<u64> {
         self.lock().keys().copied().collect()
     }
@@ -192,7 +203,7 @@ impl Shelf {
             };
             let Some(sequence) = oldest else { return };
             let rows = self.open(sequence).map_or(0, |segment| segment.header.rows());
-            if let Err(why) = self.remove(sequence) {
+            if let Err(why) = self.files.put(DROPPED, b"").and_then(|()| self.remove(sequence)) {
                 tracing::error!(spool = %self.files.dir().display(), %why, "the oldest segment cannot be dropped");
                 return;
             }
@@ -232,6 +243,8 @@ pub(super) const JOURNAL: &str = ".journal";
 pub(super) const SEGMENT: &str = ".segment";
 pub(super) const CORRUPT: &str = ".corrupt";
 const REFUSED: &str = ".refused";
+/// Says that a segment was dropped unshipped.
+const DROPPED: &str = "dropped";
 pub(super) const CHECKPOINT: &str = "checkpoint";
 
 /// Names sort as their numbers do.

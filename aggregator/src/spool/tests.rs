@@ -284,6 +284,27 @@ fn a_spool_has_one_writer_and_a_name_that_can_be_a_folder() {
 }
 
 #[test]
+fn that_rows_were_set_aside_or_dropped_is_remembered_until_their_files_are_removed() {
+    for dropped in [false, true] {
+        let dir = TempDir::new().unwrap();
+        let mut spool = Spool::open(dir.path(), owner(), if dropped { 1 } else { u64::MAX }).unwrap();
+        spool.seal(&mut [line(1)], None).unwrap();
+        assert!(!spool.shelf().has_lost().unwrap());
+        if dropped {
+            spool.seal(&mut [line(2)], None).unwrap();
+        } else {
+            spool.shelf().set_aside(0, Aside::Refused, "no").unwrap();
+        }
+        drop(spool);
+        let spool = Spool::open(dir.path(), owner(), u64::MAX).unwrap();
+        assert!(spool.shelf().has_lost().unwrap());
+        let name = if dropped { "dropped" } else { "00000000000000000000.segment.refused" };
+        fs::remove_file(dir.path().join("mail-mx").join(name)).unwrap();
+        assert!(!spool.shelf().has_lost().unwrap());
+    }
+}
+
+#[test]
 fn a_checkpoint_outlives_its_segment_whether_that_was_shipped_or_set_aside() {
     let dir = TempDir::new().unwrap();
     let mut spool = Spool::open(dir.path(), owner(), u64::MAX).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aggregator::clickhouse::Client;
-use aggregator::event::{Delivery, Event, EventId, RawLine, Time};
+use aggregator::event::{Bounce, Delivery, Event, EventId, RawLine, Time};
 use aggregator::schema::{self, Lifetimes, Scope};
 use tempfile::TempDir;
 
@@ -59,6 +59,22 @@ async fn insert(client: &Client, event: &Event) {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let token = NUMBER.fetch_add(1, Ordering::Relaxed).to_string();
     client.insert(&statement, &[("insert_deduplication_token", &token)], block.into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_report_that_came_twice_is_no_mismatch_before_it_is_merged() {
+    let dir = TempDir::new().unwrap();
+    let engine = Engine::start(dir.path()).await;
+    let client = engine.full().await;
+    schema::migrate(&client).await.unwrap();
+    client.execute("SYSTEM STOP MERGES bounces", &[]).await.unwrap();
+    let now = Time::now();
+    let bounce = Event::from(Bounce { ts: now, event_id: EventId(4), ..Bounce::default() });
+    insert(&client, &bounce).await;
+    insert(&client, &bounce).await;
+    assert_eq!(client.execute("SELECT count() FROM bounces FORMAT TabSeparated", &[]).await.unwrap(), "2\n");
+    let audit = schema::audit(&client, Scope::Everything, &Lifetimes::new(), now).await.unwrap();
+    assert_eq!((audit.checked, audit.mismatches), (1, Vec::new()));
 }
 
 #[tokio::test]

@@ -178,6 +178,48 @@ fn a_bounce_with_too_many_recipients_is_refused() {
 }
 
 #[test]
+fn what_all_rows_of_a_report_repeat_is_bounded_together() {
+    let long = "x".repeat(8_000);
+    let tags: String =
+        ["p", "sp", "np", "adkim", "aspf", "pct", "fo"].map(|tag| format!("<{tag}>{long}</{tag}>")).concat();
+    let head = BEGIN.replace("<org_name>r<", &format!("<org_name>{long}<")).replace("</policy_published>", &tags);
+    let report = |records: usize| [&head, "</policy_published>", &RECORD.repeat(records), "</feedback>"].concat();
+    let one = rows(&read(report(1).as_bytes()));
+    assert!(one.len() == 1 && one[0].len() < 1_500, "{}", one[0].len());
+    let many = gzip(std::iter::once(report(90_000).into_bytes()));
+    assert!(many.len() < 64 << 10, "{}", many.len());
+    assert_eq!(fault_of(&many), Fault::Exceeds(Bound::RepeatedBytes));
+}
+
+#[test]
+fn the_bounds_hold_for_all_parts_of_a_message_together() {
+    let head = "From: a@example.org\nTo: b@example.org\nContent-Type: multipart/mixed; boundary=b\n\n";
+    let short = "<record><row><count>1</count></row></record>";
+    let part = ["--b\nContent-Type: text/xml\n\n", BEGIN, &short.repeat(60_000), "</feedback>\n"].concat();
+    assert_eq!(rows(&read([head, &part, "--b--\n"].concat().as_bytes())).len(), 60_000);
+    assert_eq!(fault_of([head, &part, &part, "--b--\n"].concat().as_bytes()), Fault::Exceeds(Bound::Records));
+    let noise = (0..3 << 20).map(|number: u32| (number.wrapping_mul(2_654_435_761) >> 27) as u8 + b'a');
+    let text = std::iter::repeat_n(noise.collect::<Vec<_>>(), 12);
+    let packed = gzip([b"<feedback><x>".to_vec()].into_iter().chain(text));
+    let mut left = Bound::UnpackedBytes.limit();
+    assert!(crate::mailed::container::unpack(&packed, &mut left).is_ok());
+    let again = crate::mailed::container::unpack(&packed, &mut left);
+    assert_eq!(again.map(|found| found.len()), Err(Fault::Exceeds(Bound::UnpackedBytes)));
+}
+
+#[test]
+fn lists_of_nothing_are_refused_before_they_become_memory() {
+    let head = "{\"organization-name\":\"o\",\"date-range\":{\"start-datetime\":\"2026-11-20T00:00:00Z\"},\
+        \"report-id\":\"1\",\"policies\":[{\"policy\":{\"policy-domain\":\"example.org\"},\"failure-details\":[{}";
+    let report = |count: usize| [head, &",{}".repeat(count), "]}]}"].concat();
+    assert_eq!(rows(&read(report(1).as_bytes())).len(), 3);
+    assert_eq!(fault_of(report(1_000_000).as_bytes()), Fault::Exceeds(Bound::JsonElements));
+    assert_eq!(fault_of(report(100_000).as_bytes()), Fault::Exceeds(Bound::Records));
+    let blocks = "a:\n\n".repeat(10_001);
+    assert_eq!(crate::mailed::fields::blocks(blocks.as_bytes()).err(), Some(Fault::Exceeds(Bound::Recipients)));
+}
+
+#[test]
 fn a_refusal_names_the_bound_and_what_to_do() {
     assert_eq!(
         Fault::Exceeds(Bound::UnpackRatio).to_string(),

@@ -103,8 +103,8 @@ impl Import {
         }
         self.events.append(&mut reading.rows);
         self.unsealed = true;
-        // What was refused is looked at again: a later program may know better.
-        if !refused {
+        // What was refused, wholly or in part, is looked at again: a later program may know better.
+        if reading.faults.is_empty() {
             let sort = if reading.kind.is_some() { Sort::Report } else { Sort::Other };
             self.origins.mailed.put(digest, sort);
         }

@@ -69,8 +69,9 @@ fn a_line_becomes_its_event_and_is_kept_and_its_log_keeps_state_from_export_to_e
 #[test]
 fn an_export_that_comes_again_is_the_same_in_either_encoding_and_its_like_records_are_each_one() {
     let resource = [("service.name", "postfix")];
-    let (token, batch) = read(&mut Readers::default(), &export(&resource, &[record(SENT), record(SENT)]));
-    let (again, same) = read(&mut Readers::default(), &export(&resource, &[record(SENT), record(SENT)]));
+    let records = [with(record(SENT), &[("hostname", "mx1")]), with(record(SENT), &[("hostname", "mx1")])];
+    let (token, batch) = read(&mut Readers::default(), &export(&resource, &records));
+    let (again, same) = read(&mut Readers::default(), &export(&resource, &records));
     assert_eq!((&token, &batch), (&again, &same));
     let raw = batch.blocks.iter().find(|rows| rows.table == RawLine::TABLE).unwrap();
     assert_eq!(raw.rows, 2);
@@ -81,11 +82,14 @@ fn an_export_that_comes_again_is_the_same_in_either_encoding_and_its_like_record
     assert_ne!(pair[0], pair[1]);
     assert_eq!(ids(&export(&resource, &[record(SENT)])), pair[..1], "the first is the same alone");
     assert_ne!(ids(&export(&[("service.name", "exim")], &[record(SENT)])), pair[..1], "another resource");
+    let of_host = |name| export(&resource, &[with(record(SENT), &[("hostname", name)])]);
+    assert_ne!(ids(&of_host("mx1")), ids(&of_host("mx2")), "other attributes");
+    let host = serde_json::json!([{"key": "hostname", "value": {"stringValue": "mx1"}}]);
     let json = serde_json::json!({"resourceLogs": [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "postfix"}}]},
         "scopeLogs": [{"scope": {"name": "filelog"}, "schemaUrl": "", "logRecords": [
-            {"timeUnixNano": NANOS.to_string(), "observedTimeUnixNano": NANOS + 7, "body": {"stringValue": SENT}, "severityNumber": 9},
-            {"timeUnixNano": NANOS.to_string(), "observedTimeUnixNano": (NANOS + 7).to_string(), "body": {"stringValue": SENT}, "traceId": ""},
+            {"timeUnixNano": NANOS.to_string(), "observedTimeUnixNano": NANOS + 7, "body": {"stringValue": SENT}, "severityNumber": 9, "attributes": host},
+            {"timeUnixNano": NANOS.to_string(), "observedTimeUnixNano": (NANOS + 7).to_string(), "body": {"stringValue": SENT}, "traceId": "", "attributes": host},
         ]}]
     }]});
     let json = Export::read(json.to_string().into(), Encoding::Json).unwrap();

@@ -86,10 +86,22 @@ impl Framing {
         Ok(())
     }
 
-    /// What was left when the stream ended: a last line without its end. Half of a counted frame is none.
-    pub(super) fn last(&mut self, out: &mut Vec<Frame>) {
-        if !self.line.is_empty() {
-            self.finish(out);
+    /// What was left when the stream ended: a last line without its end.
+    ///
+    /// # Errors
+    /// Half of a counted frame, which is none.
+    pub(super) fn last(&mut self, out: &mut Vec<Frame>) -> Result<(), Broken> {
+        match std::mem::take(&mut self.state) {
+            State::Begin => Ok(()),
+            State::Ended => {
+                self.finish(out);
+                Ok(())
+            }
+            State::Count(_) | State::Counted(_) => {
+                self.line.clear();
+                self.cut = false;
+                Err(Broken)
+            }
         }
     }
 
@@ -126,7 +138,7 @@ mod tests {
         for part in octets.chunks(size) {
             framing.push(part, &mut out)?;
         }
-        framing.last(&mut out);
+        let _ = framing.last(&mut out);
         Ok(out.into_iter().map(|frame| String::from_utf8(frame.line).unwrap()).collect())
     }
 
@@ -136,6 +148,15 @@ mod tests {
         let expected = ["<22>one", "<22>two\nx", "<22>three", "<22>fo 1234 ", "<22>five"];
         for size in 1..stream.len() {
             assert_eq!(frames(stream, size).unwrap(), expected, "{size} octets at once");
+        }
+    }
+
+    #[test]
+    fn half_of_a_counted_frame_is_no_line() {
+        for half in ["12 <22>half", "1"] {
+            let (mut framing, mut out) = (Framing::default(), Vec::new());
+            framing.push(half.as_bytes(), &mut out).unwrap();
+            assert_eq!((framing.last(&mut out), out), (Err(Broken), Vec::new()), "{half}");
         }
     }
 

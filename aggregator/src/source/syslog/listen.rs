@@ -212,8 +212,8 @@ impl Ears {
             };
             let count = read.unwrap_or(0);
             let framed = framing.push(&chunk[..count], &mut frames);
-            if count == 0 || framed.is_err() {
-                framing.last(&mut frames);
+            if (count == 0 || framed.is_err()) && framing.last(&mut frames).is_err() && framed.is_ok() {
+                Syslog::Broken.add(1);
             }
             for frame in frames.drain(..).filter(|frame| !frame.line.is_empty()) {
                 if self.out.send(self.received(peer, frame)).await.is_err() {
