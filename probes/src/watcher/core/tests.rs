@@ -534,3 +534,19 @@ fn a_vote_that_came_late_dates_the_outage_anew_without_telling_the_responder_aga
     );
     assert!(!actions.iter().any(|action| matches!(action, Action::Tell(_))), "{actions:?}");
 }
+
+#[test]
+fn a_look_that_was_asked_for_during_a_run_follows_that_run() {
+    let mut world = World::new(BEGIN);
+    world.run(130);
+    while world.running.is_empty() {
+        world.step();
+    }
+    let (runs, asked) = (world.seen.len(), world.now);
+    let Running(me, ..) = world.running[0];
+    world.cores[me].as_mut().unwrap().look("t", asked);
+    world.run(3);
+    let name = config().watch.watcher[me].name.clone();
+    let again = world.seen[runs..].iter().filter(|seen| seen.vantage == name);
+    assert_eq!(again.count(), 2, "the run that went on, and the look");
+}
