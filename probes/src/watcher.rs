@@ -284,6 +284,7 @@ fn restored(
         let casts = driver::load(&core, service).read(history)?;
         core.services[service].restore(casts, now);
     }
+    core.tell_unwatched();
     history.latest(until)?.into_iter().for_each(|seen| core.recall(seen));
     Ok(core)
 }
