@@ -114,11 +114,15 @@ impl Health {
         lock(&self.clocks).heard(peer, offset_ms, now);
     }
 
+    /// Whether this watcher's clock is wrong.
+    pub(crate) fn clock_fault(&self, now: Time) -> Option<Fault> {
+        lock(&self.clocks).fault(self.peers, now)
+    }
+
     /// Why an observation that was made now must not vote; `failed` is the step at which the target failed. Without
     /// control targets the network is taken to be well, without control names the resolver.
     pub async fn fault(&self, failed: Option<&str>) -> Option<Fault> {
-        let clock = lock(&self.clocks).fault(self.peers, Time::now());
-        let fault = match (clock, failed) {
+        let fault = match (self.clock_fault(Time::now()), failed) {
             (Some(clock), _) => Some(clock),
             (None, None) => None,
             (None, Some(_)) if !reachable(&self.control).await => Some(Fault::Network),

@@ -101,6 +101,8 @@ pub enum Refusal {
         watcher: String,
         /// Its clock minus this one's.
         offset_ms: i64,
+        /// When it spoke, by its own clock.
+        sent_at: Time,
     },
 }
 
@@ -153,7 +155,7 @@ impl Batch {
         let tolerance = MAX_CLOCK_OFFSET.as_millis() as i64;
         let offset_ms = batch.sent_at.0.saturating_sub(now.0) / 1_000;
         if offset_ms.abs() > tolerance {
-            return Err(Refusal::Clock { watcher: watcher.to_owned(), offset_ms });
+            return Err(Refusal::Clock { watcher: watcher.to_owned(), offset_ms, sent_at: batch.sent_at });
         }
         let all = batch.observations.len();
         let oldest = now.plus_millis(-KEEP_DAYS * 86_400_000);
@@ -401,6 +403,7 @@ mod tests {
         let Site { key, keys } = site();
         let (body, signature) = batch(NOW.plus_millis(-30_000), vec![]).seal(&key).unwrap();
         let refusal = Batch::open("oslo", &signature, &body, &keys, NOW).unwrap_err();
-        assert_eq!(refusal, Refusal::Clock { watcher: "oslo".to_owned(), offset_ms: -30_000 });
+        let sent_at = NOW.plus_millis(-30_000);
+        assert_eq!(refusal, Refusal::Clock { watcher: "oslo".to_owned(), offset_ms: -30_000, sent_at });
     }
 }

@@ -99,6 +99,16 @@ pub enum NotChanged {
     /// Nobody would be left.
     #[error("\"{0}\" is the last watcher that votes; let another join first")]
     Last(String),
+    /// A target would be left without a voter.
+    #[error(
+        "\"{name}\" is the last watcher that votes on target \"{target}\"; name another in its watchers and reload, or let another of them join first"
+    )]
+    LastOfTarget {
+        /// The watcher.
+        name: String,
+        /// The target.
+        target: String,
+    },
     /// A change is on its way.
     #[error("the roster changes at {0} already; ask again after that")]
     Pending(Time),

@@ -97,12 +97,20 @@ impl Turns {
         if self.running {
             return None;
         }
-        if self.next <= current {
+        let slot = (self.next <= current).then(|| {
             let at = self.slots.at(current);
             let class = if now.millis_since(at) > CATCH_UP_AFTER_MS { Class::CatchUp } else { Class::Slot };
-            return Some((class, at));
-        }
-        self.look.filter(|look| look.0 <= now && self.has_room(*look, now)).map(|(at, class)| (class, at))
+            (class, at)
+        });
+        let look = self.look.filter(|look| look.0 <= now && self.has_room(*look, now)).map(|(at, class)| (class, at));
+        slot.into_iter().chain(look).min_by_key(|(class, _)| *class)
+    }
+
+    /// When one that is due at `now`, but has to wait, may be due more urgently: at its next slot, or at a look that was
+    /// asked for.
+    pub fn more_urgent_at(&self, now: Time) -> Time {
+        let slot = self.slots.at(self.slots.current(now).saturating_add(1));
+        self.look.map(|(at, _)| at).filter(|at| *at > now).map_or(slot, |at| at.min(slot))
     }
 
     /// The same of a check that has no slots: whether a look that was asked for is due.
@@ -123,19 +131,19 @@ impl Turns {
     }
 
     /// What is to be done now: the slots that were missed, and why the check should run. A slot is missed when the
-    /// one after it has begun before it could run.
+    /// one after it has begun before it could run. A run for a slot is also the look that was asked for.
     pub fn due(&mut self, now: Time) -> (Vec<(i64, Time)>, Option<Due>) {
         let current = self.settle(now);
         match self.pending(now) {
             None => (Vec::new(), None),
-            Some((Class::Slot | Class::CatchUp, _)) => {
+            Some(_) if self.next <= current => {
                 let first = self.next.max(current.saturating_sub(MAX_MISSED));
                 let missed = (first..current).map(|slot| (slot, self.slots.at(slot))).collect();
                 self.next = current + 1;
                 self.start(now);
                 (missed, Some(Due::Slot(current)))
             }
-            Some((Class::Confirm | Class::Recheck, _)) => {
+            Some(_) => {
                 self.start(now);
                 (Vec::new(), Some(Due::Look))
             }
@@ -326,5 +334,18 @@ mod tests {
         assert_eq!(turns.pending(at(129)), Some((Class::CatchUp, at(127))));
         assert_eq!(turns.due(at(129)), (vec![], Some(Due::Slot(2))));
         assert_eq!(turns.pending(at(500)), None, "it runs");
+    }
+
+    #[test]
+    fn a_slot_that_is_caught_up_with_becomes_urgent_by_a_confirmation_and_by_the_next_slot() {
+        let mut turns = Turns::new(slots(), Some(1), at(100));
+        assert_eq!((turns.pending(at(130)), turns.more_urgent_at(at(130))), (Some((Class::CatchUp, at(127))), at(187)));
+        turns.look(at(131), Class::Confirm);
+        assert_eq!((turns.pending(at(130)), turns.more_urgent_at(at(130))), (Some((Class::CatchUp, at(127))), at(131)));
+        assert_eq!((turns.pending(at(131)), turns.more_urgent_at(at(131))), (Some((Class::Confirm, at(131))), at(187)));
+        assert_eq!(turns.pending(at(187)), Some((Class::Slot, at(187))));
+        assert_eq!(turns.due(at(131)), (vec![], Some(Due::Slot(2))), "one run is both");
+        turns.finish(at(132));
+        assert_eq!(turns.pending(at(133)), None);
     }
 }

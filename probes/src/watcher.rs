@@ -101,8 +101,30 @@ pub struct Handle {
     keys: Arc<BTreeMap<String, PublicKey>>,
     health: Arc<Health>,
     /// When each peer spoke last, by its own clock: what it said before is a replay.
-    spoken: Arc<Mutex<BTreeMap<String, Time>>>,
+    spoken: Arc<Spoken>,
+    /// The same of what was refused because the clocks are apart: it tells of the clocks once.
+    misdated: Arc<Spoken>,
     posture: watch::Receiver<Arc<Vec<posture::Audited>>>,
+}
+
+/// When each peer spoke last, by its own clock.
+#[derive(Debug, Default)]
+struct Spoken(Mutex<BTreeMap<String, Time>>);
+
+impl Spoken {
+    fn by(&self, watcher: &str) -> Option<Time> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(watcher).copied()
+    }
+
+    /// Whether the peer has not spoken at that time or later; from now on it has.
+    fn is_news(&self, watcher: &str, sent_at: Time) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = last.get(watcher).is_none_or(|last| *last < sent_at);
+        if news {
+            last.insert(watcher.to_owned(), sent_at);
+        }
+        news
+    }
 }
 
 /// Starts the watcher `me`. The paths of the configuration must have been resolved. The task ends after
@@ -211,7 +233,10 @@ async fn start_with(
         let _ = auditing.await;
         links.shutdown().await;
     });
-    Ok((Handle { commands, keys: Arc::new(keys), health, spoken: Arc::default(), posture }, task))
+    Ok((
+        Handle { commands, keys: Arc::new(keys), health, spoken: Arc::default(), misdated: Arc::default(), posture },
+        task,
+    ))
 }
 
 /// The roster on record; at the first start every watcher of the configuration votes.
@@ -259,6 +284,7 @@ fn restored(
         let casts = driver::load(&core, service).read(history)?;
         core.services[service].restore(casts, now);
     }
+    core.tell_unwatched();
     history.latest(until)?.into_iter().for_each(|seen| core.recall(seen));
     Ok(core)
 }
@@ -314,17 +340,17 @@ impl Handle {
             return Err(Refusal::Certificate { certificate, watcher });
         }
         let opened = Batch::open(watcher, signature, body, &self.keys, now);
-        if let Err(Refusal::Clock { watcher, offset_ms }) = &opened {
+        if let Err(Refusal::Clock { watcher, offset_ms, sent_at }) = &opened
+            && self.spoken.by(watcher).is_none_or(|last| last < *sent_at)
+            && self.misdated.is_news(watcher, *sent_at)
+        {
             self.health.heard(watcher, *offset_ms, now);
         }
         let opened = opened?;
         let sent_at = opened.0.sent_at;
-        let mut spoken = self.spoken.lock().unwrap_or_else(PoisonError::into_inner);
-        if spoken.get(watcher).is_some_and(|last| *last >= sent_at) {
+        if !self.spoken.is_news(watcher, sent_at) {
             return Err(Refusal::Replayed(watcher.to_owned()));
         }
-        spoken.insert(watcher.to_owned(), sent_at);
-        drop(spoken);
         self.health.heard(watcher, sent_at.0.saturating_sub(now.0) / 1_000, now);
         Ok(opened)
     }

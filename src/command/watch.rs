@@ -94,7 +94,13 @@ pub async fn run(args: &Watch) -> anyhow::Result<ExitCode> {
     let (emitter, shipping) = roles::emitter(&config, &format!("watch-{me}"), shipping_stop.clone()).await?;
     let metrics = roles::metrics(&config, &format!("watch-{me}"), shipping_stop.clone());
     let mut socket = listen(own(&config, me)?).await?;
-    let mut life = Life::begin(config.clone(), me, socket.try_clone()?, emitter.clone(), &stop).await?;
+    let mut identity = identified(&config, me)?;
+    let begin = |config: &Arc<Config>, identity: &Option<Arc<Identity>>, socket: &std::net::TcpListener| {
+        let socket = socket.try_clone();
+        let (config, identity, emitter, stop) = (config.clone(), identity.clone(), emitter.clone(), stop.clone());
+        async move { Life::begin(config, identity, me, socket?, emitter, &stop).await }
+    };
+    let mut life = begin(&config, &identity, &socket).await?;
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -102,32 +108,34 @@ pub async fn run(args: &Watch) -> anyhow::Result<ExitCode> {
             _ = hangup.recv() => tracing::info!("SIGHUP: the configuration is read again"),
             () = life.certificate_renewed(me) => tracing::info!("the certificate was renewed; it is taken"),
         }
-        let next = match reload(args, me).await {
+        let (next, shown) = match reload(args, me).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!("{error:#}; the watcher goes on with the configuration that it has");
                 continue;
             }
         };
-        let address = own(&next, me)?.listen;
-        if address != own(&config, me)?.listen {
-            match listen(own(&next, me)?).await {
-                Ok(other) => socket = other,
-                Err(error) => {
-                    tracing::error!("{error:#}; the watcher goes on with the configuration that it has");
-                    continue;
-                }
+        let door = match own(&next, me)?.listen == own(&config, me)?.listen {
+            true => socket.try_clone().map_err(anyhow::Error::from),
+            false => listen(own(&next, me)?).await,
+        };
+        let door = match door {
+            Ok(door) => door,
+            Err(error) => {
+                tracing::error!("{error:#}; the watcher goes on with the configuration that it has");
+                continue;
             }
-        }
+        };
         life.end().await?;
-        life = match Life::begin(next.clone(), me, socket.try_clone()?, emitter.clone(), &stop).await {
+        life = match begin(&next, &shown, &door).await {
             Ok(life) => {
-                config = next;
+                (config, identity, socket) = (next, shown, door);
                 life
             }
             Err(error) => {
+                // With the certificate that it had in memory: the files may be what is at fault.
                 tracing::error!("{error:#}; the watcher goes back to the configuration that it had");
-                Life::begin(config.clone(), me, socket.try_clone()?, emitter.clone(), &stop).await?
+                begin(&config, &identity, &socket).await?
             }
         };
     }
@@ -139,15 +147,24 @@ pub async fn run(args: &Watch) -> anyhow::Result<ExitCode> {
 }
 
 /// The configuration as it is now, as far as can be told without a fault in what this watcher needs of it.
-async fn reload(args: &Watch, me: &str) -> anyhow::Result<Arc<Config>> {
+async fn reload(args: &Watch, me: &str) -> anyhow::Result<(Arc<Config>, Option<Arc<Identity>>)> {
     let place = args.place.clone();
     let next = tokio::task::spawn_blocking(move || place.load()).await??;
-    let watcher = own(&next, me)?;
-    pki::identity(&next, watcher, Time::now())?;
+    let identity = identified(&next, me)?;
     for watcher in &next.probes.watch.watcher {
         PublicKey::read(&watcher.public_key_file)?;
     }
-    Ok(Arc::new(next))
+    Ok((Arc::new(next), identity))
+}
+
+/// What the watcher shows of itself, when that is a certificate and the key to it.
+fn identified(config: &Config, me: &str) -> anyhow::Result<Option<Arc<Identity>>> {
+    let Some(identity) = pki::identity(config, own(config, me)?, Time::now())? else { return Ok(None) };
+    identity.server()?;
+    for peer in config.probes.watch.watcher.iter().filter(|watcher| watcher.name != me) {
+        identity.client(&peer.name)?;
+    }
+    Ok(Some(Arc::new(identity)))
 }
 
 fn own<'a>(config: &'a Config, me: &str) -> anyhow::Result<&'a Watcher> {
@@ -174,6 +191,7 @@ struct Life {
 impl Life {
     async fn begin(
         config: Arc<Config>,
+        identity: Option<Arc<Identity>>,
         me: &str,
         socket: std::net::TcpListener,
         emitter: Emitter,
@@ -181,7 +199,7 @@ impl Life {
     ) -> anyhow::Result<Self> {
         let stop = stop.child_token();
         // Whatever fails on the way, what was begun ends.
-        let begun = Self::begin_in(config, me, socket, emitter, stop.clone()).await;
+        let begun = Self::begin_in(config, identity, me, socket, emitter, stop.clone()).await;
         if begun.is_err() {
             stop.cancel();
         }
@@ -190,6 +208,7 @@ impl Life {
 
     async fn begin_in(
         config: Arc<Config>,
+        identity: Option<Arc<Identity>>,
         me: &str,
         socket: std::net::TcpListener,
         emitter: Emitter,
@@ -197,7 +216,6 @@ impl Life {
     ) -> anyhow::Result<Self> {
         let probes_config = Arc::new(config.probes.clone());
         let watcher = own(&config, me)?;
-        let identity = pki::identity(&config, watcher, Time::now())?.map(Arc::new);
         let doors = identity.as_ref().map(|identity| identity.server()).transpose()?;
         let (judge, judgements) = mpsc::channel(JUDGEMENTS);
         let watching = WatcherContext {
@@ -302,4 +320,19 @@ fn responding(
         prober: Arc::new(Chain(handle.clone())),
         shutdown,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_does_not_fit_its_key_is_told_before_a_life_ends_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, _) = crate::init::complete(folder.path(), 0).unwrap();
+        let [one, other, ..] = &config.probes.watch.watcher[..] else { panic!() };
+        assert!(identified(&config, &one.name).unwrap().is_some());
+        std::fs::copy(other.certificate_key.as_ref().unwrap(), one.certificate_key.as_ref().unwrap()).unwrap();
+        assert!(identified(&config, &one.name).is_err());
+    }
 }

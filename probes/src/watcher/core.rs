@@ -258,7 +258,8 @@ impl Core {
     pub fn finish(&mut self, seat: usize, seen: Observation, now: Time) -> Vec<Action> {
         self.seats[seat].turns.finish(now);
         self.gate.leave(seat);
-        self.turns.set(seat, self.wake_of(seat, now));
+        // A look that was asked for while it ran may be due.
+        self.turns.set(seat, Some(now));
         self.hear(seen, now)
     }
 

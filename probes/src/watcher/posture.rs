@@ -20,7 +20,7 @@ use crate::schedule::Slots;
 
 /// A domain is audited this often.
 pub const EVERY: Duration = Duration::from_secs(86_400);
-/// An audit that could not begin is tried again after this time.
+/// An audit that could not begin or be kept is tried again after this time.
 const RETRY: Duration = Duration::from_secs(3_600);
 /// The clock may be set: it is looked at this often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
@@ -91,8 +91,10 @@ impl Auditor {
                     };
                     match audited {
                         Ok(report) => {
-                            retries.remove(&domain.name);
-                            self.keep(report).await;
+                            match self.keep(report).await {
+                                true => retries.remove(&domain.name),
+                                false => retries.insert(domain.name.clone(), later(now, RETRY)),
+                            };
                             self.tell().await;
                         }
                         Err(error) => {
@@ -118,8 +120,13 @@ impl Auditor {
         for domain in &self.domains {
             let name = domain.name.clone();
             let last = self.ask(move |history| history.posture_reports(&name, exchange::horizon(now))).await;
-            let last = last.unwrap_or_default().first().map(|report| report.at);
-            let at = due(&domain.name, last, now).max(retries.get(&domain.name).copied().unwrap_or(Time(i64::MIN)));
+            let at = match last {
+                Some(reports) => due(&domain.name, reports.first().map(|report| report.at), now),
+                None => later(now, RETRY),
+            };
+            // After the clock was set back, no retry is further away than it was to be.
+            let retry = retries.get(&domain.name).map_or(Time(i64::MIN), |retry| later(now, RETRY).min(*retry));
+            let at = at.max(retry);
             if first.is_none_or(|(before, _)| at < before) {
                 first = Some((at, domain));
             }
@@ -127,8 +134,8 @@ impl Auditor {
         first
     }
 
-    /// Keeps a report, and tells ClickHouse of it and of what it changed.
-    async fn keep(&self, report: Report) {
+    /// Keeps a report, and tells ClickHouse of it and of what it changed. False: it is not on disk.
+    async fn keep(&self, report: Report) -> bool {
         let (domain, until) = (report.domain.clone(), report.at);
         let before = self.ask(move |history| history.posture_reports(&domain, until)).await.unwrap_or_default();
         let changes = Change::between(&before, &report);
@@ -138,7 +145,7 @@ impl Auditor {
             self.emitter.emit(change.to_event(&report.domain));
         }
         report.to_events().into_iter().for_each(|row| self.emitter.emit(row));
-        self.ask(move |history| history.keep_posture(&report, &changes)).await;
+        self.ask(move |history| history.keep_posture(&report, &changes)).await.is_some()
     }
 
     /// Tells the last audits to who asks.
@@ -288,5 +295,33 @@ mod tests {
             std::iter::from_fn(|| events.try_recv().ok()).map(|event: Event| event.table()).collect();
         tables.sort_unstable();
         assert_eq!(tables, ["posture_changes", "posture_checks", "posture_checks"]);
+    }
+
+    #[tokio::test]
+    async fn an_audit_that_cannot_be_kept_is_not_made_again_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("history.sqlite");
+        let (history, _) = History::open(&file).unwrap();
+        let full = "CREATE TRIGGER full BEFORE INSERT ON posture_reports BEGIN SELECT RAISE(FAIL, 'full'); END";
+        rusqlite::Connection::open(&file).unwrap().execute_batch(full).unwrap();
+        let (runs, shutdown) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+        let (count, enough) = (runs.clone(), shutdown.clone());
+        let audit: Audit = Arc::new(move |domain, at| {
+            if count.fetch_add(1, Ordering::SeqCst) > 0 {
+                enough.cancel();
+            }
+            let domain = domain.name.clone();
+            Box::pin(async move { Ok(Report { domain, at, score: 50, grade: Grade::F, checks: Vec::new() }) })
+        });
+        let (emitter, _events) = Emitter::channel();
+        let (told, _) = watch::channel(Arc::new(Vec::new()));
+        let (domains, me) = (watch(&["us"], 1).domain, "us".to_owned());
+        let history = Arc::new(history);
+        let auditor = Auditor { domains, me, history, emitter, told, audit, shutdown: shutdown.clone() };
+        let task = tokio::spawn(auditor.run());
+        let again = tokio::time::timeout(Duration::from_secs(1), shutdown.cancelled()).await;
+        shutdown.cancel();
+        task.await.unwrap();
+        assert!(again.is_err(), "audited {} times", runs.load(Ordering::SeqCst));
     }
 }

@@ -222,7 +222,8 @@ async fn what_is_not_signed_by_a_watcher_of_the_site_is_refused() {
     let late = Batch { sent_at: sent_at.plus_millis(-30_000), observations: vec![seen], ..batch.clone() };
     let (body, signature) = late.seal(&peer).unwrap();
     let refusal = running.handle.open(("no-oslo", &signature), None, &body, sent_at).unwrap_err();
-    assert_eq!(refusal, Refusal::Clock { watcher: "no-oslo".to_owned(), offset_ms: -30_000 });
+    let refused = Refusal::Clock { watcher: "no-oslo".to_owned(), offset_ms: -30_000, sent_at: late.sent_at };
+    assert_eq!(refusal, refused);
     assert_eq!(running.handle.status().await.unwrap().services[0].regions[1].seen, None);
     let large = reqwest::Client::new()
         .post(format!("http://{}{}", running.address, exchange::PATH))
@@ -230,6 +231,38 @@ async fn what_is_not_signed_by_a_watcher_of_the_site_is_refused() {
         .send()
         .await;
     assert!(large.is_err() || large.is_ok_and(|answer| answer.status() == 413));
+    site.shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_replay_says_nothing_of_the_clocks_and_what_a_clock_that_is_wrong_said_counts_once() {
+    let mut site = site(free_address().await).await;
+    let running = site.start(0).await;
+    let peers = ["no-oslo", "au-sydney"];
+    let now = Time::now();
+    let say = |sent_at: Time, now: Time| {
+        for peer in peers {
+            let key = SigningKey::read(&site.folder.path().join(peer).join("key")).unwrap();
+            let batch = Batch { from: peer.to_owned(), sent_at, epochs: Vec::new(), observations: Vec::new() };
+            let (body, signature) = batch.seal(&key).unwrap();
+            let _ = running.handle.open((peer, &signature), None, &body, now);
+        }
+    };
+    let clock = |now: Time| running.handle.health.clock_fault(now);
+    // What was heard in its time comes again, again and again.
+    say(now, now);
+    for seconds in [60, 120, 180] {
+        let later = now.plus_millis(seconds * 1_000);
+        say(now, later);
+        assert_eq!(clock(later), None);
+    }
+    // What was refused counts, and no longer than any other word.
+    let (ahead, later) = (now.plus_millis(400_000), now.plus_millis(300_000));
+    say(ahead, later);
+    assert!(clock(later).is_some());
+    let after = later.plus_millis(3_600_000);
+    say(ahead, after);
+    assert_eq!(clock(after), None);
     site.shutdown.cancel();
 }
 

@@ -56,7 +56,10 @@ async fn enrol(
         Some(Err(reason)) => {
             let status = match reason {
                 NotChanged::Unknown(_) => StatusCode::NOT_FOUND,
-                NotChanged::Already { .. } | NotChanged::Last(_) | NotChanged::Pending(_) => StatusCode::CONFLICT,
+                NotChanged::Already { .. }
+                | NotChanged::Last(_)
+                | NotChanged::LastOfTarget { .. }
+                | NotChanged::Pending(_) => StatusCode::CONFLICT,
             };
             (status, format!("{reason}\n")).into_response()
         }

@@ -16,7 +16,26 @@ impl Core {
     /// See [`NotChanged`].
     pub fn enrol(&self, change: &Change, key: &SigningKey, now: Time) -> Result<Epoch, NotChanged> {
         let known = |name: &str| self.config.watch.watcher.iter().any(|watcher| watcher.name == name);
-        self.roster.change(change, known, (self.name(), key), now)
+        let epoch = self.roster.change(change, known, (self.name(), key), now)?;
+        if let Change::Drain(name) = change {
+            let left: Vec<&String> = epoch.watchers.iter().filter(|voter| self.watcher(voter).is_some()).collect();
+            let mut targets = self.config.target.iter().filter(|target| target.assigns(name));
+            if let Some(target) = targets.find(|target| !left.iter().any(|voter| target.assigns(voter))) {
+                return Err(NotChanged::LastOfTarget { name: name.clone(), target: target.name.clone() });
+            }
+        }
+        Ok(epoch)
+    }
+
+    /// Says aloud which services nobody votes on by the latest epoch.
+    pub fn tell_unwatched(&self) {
+        for service in self.services.iter().filter(|service| service.term(Time(i64::MAX)).watchers() == 0) {
+            tracing::error!(
+                "no watcher votes on service \"{}\" of target \"{}\", and no outage of it pages: let one of the target's watchers join, or name another that votes",
+                service.name,
+                service.target
+            );
+        }
     }
 
     /// Epochs that were heard of, or signed here.
@@ -47,6 +66,7 @@ impl Core {
                     self.judge_anew(index);
                 }
             }
+            self.tell_unwatched();
         }
         actions
     }

@@ -534,3 +534,29 @@ fn a_vote_that_came_late_dates_the_outage_anew_without_telling_the_responder_aga
     );
     assert!(!actions.iter().any(|action| matches!(action, Action::Tell(_))), "{actions:?}");
 }
+
+#[test]
+fn a_look_that_was_asked_for_during_a_run_follows_that_run() {
+    let mut world = World::new(BEGIN);
+    world.run(130);
+    while world.running.is_empty() {
+        world.step();
+    }
+    let (runs, asked) = (world.seen.len(), world.now);
+    let Running(me, ..) = world.running[0];
+    world.cores[me].as_mut().unwrap().look("t", asked);
+    world.run(3);
+    let name = config().watch.watcher[me].name.clone();
+    let again = world.seen[runs..].iter().filter(|seen| seen.vantage == name);
+    assert_eq!(again.count(), 2, "the run that went on, and the look");
+}
+
+#[test]
+fn the_last_watcher_of_a_target_is_not_drained() {
+    let mut named = (*config()).clone();
+    named.target[0].watchers = vec!["us".to_owned()];
+    let core = Core::new(Arc::new(named), 1, roster(), BEGIN, |_, _| None, |_| None);
+    let drain = |name: &str| core.enrol(&roster::Change::Drain(name.to_owned()), &KEYS["oslo"], BEGIN);
+    assert_eq!(drain("us"), Err(roster::NotChanged::LastOfTarget { name: "us".to_owned(), target: "t".to_owned() }));
+    assert_eq!(drain("sydney").unwrap().watchers, ["oslo", "us"]);
+}

@@ -38,10 +38,9 @@ impl Core {
             let pending = if *assigned { turns.pending(now) } else { turns.pending_look(now) };
             match pending {
                 Some((class, since)) => {
-                    // One that waits for a look becomes urgent when its slot comes.
-                    let slot = assigned.then(|| turns.next_slot()).filter(|slot| *slot > now);
+                    let again = assigned.then(|| turns.more_urgent_at(now));
                     self.gate.ask(seat, class, since);
-                    self.turns.set(seat, slot);
+                    self.turns.set(seat, again);
                 }
                 None => {
                     self.gate.withdraw(seat);
