@@ -23,6 +23,11 @@ use crate::keys::{PublicKey, SigningKey};
 pub const LEAD: Duration = Duration::from_secs(30);
 /// An epoch that begins later than this was signed by a clock that is wrong.
 const FARTHEST: Duration = Duration::from_secs(86_400);
+/// What began longer ago is settled: no other epoch of its number takes its place, and who has watched all the while
+/// hears of no new one.
+pub const SETTLED: Duration = Duration::from_secs(7 * 86_400);
+/// The next epochs are numbered one by one; a number further ahead than this is none that a site came to.
+const MAX_AHEAD: u64 = 4_096;
 /// Epochs that are kept: far more than a site has in the days that are shown.
 pub const MAX_EPOCHS: usize = 64;
 
@@ -109,6 +114,9 @@ pub enum NotChanged {
         /// The target.
         target: String,
     },
+    /// There is no number after the latest.
+    #[error("epoch {0} is the last that can be numbered")]
+    Exhausted(u64),
     /// A change is on its way.
     #[error("the roster changes at {0} already; ask again after that")]
     Pending(Time),
@@ -210,11 +218,32 @@ impl Roster {
             return Ok(false);
         }
         epoch.check(keys, now)?;
+        self.check(&epoch, keys, now)?;
         self.epochs.insert(epoch.generation, epoch);
         while self.epochs.len() > MAX_EPOCHS {
             self.epochs.pop_first();
         }
         Ok(true)
+    }
+
+    /// Whether an epoch can stand among these: one watcher's key alone rewrites nothing that is settled, lets no stranger
+    /// vote and uses up no numbers. Nothing is asked of the epoch before it, which may be on its way still, or lose its
+    /// place to another that began sooner.
+    fn check(&self, epoch: &Epoch, keys: &BTreeMap<String, PublicKey>, now: Time) -> Result<(), NotTaken> {
+        let generation = epoch.generation;
+        let malformed = |what| Err(NotTaken::Malformed { generation, what });
+        let latest = self.epochs.keys().next_back().copied().unwrap_or(0);
+        if generation > latest.saturating_add(MAX_AHEAD) {
+            return malformed("is numbered too far ahead");
+        }
+        if self.epochs.get(&generation).is_some_and(|known| is_settled(known.from, now)) {
+            return malformed("would take the place of one that began more than a week ago");
+        }
+        let voted = |name: &String| self.epochs.values().any(|known| known.watchers.contains(name));
+        if !epoch.watchers.iter().all(|name| keys.contains_key(name) || voted(name)) {
+            return malformed("names a voter who is no watcher here; reload the configuration that names it");
+        }
+        Ok(())
     }
 
     /// The epoch that makes the change, signed by `me`; it is still to be taken.
@@ -248,8 +277,14 @@ impl Roster {
             Change::Drain(name) => watchers.retain(|other| other != name),
         }
         let from = now.plus_millis(LEAD.as_millis() as i64);
-        Ok(Epoch::sign(latest.generation + 1, from, watchers, me, key))
+        let generation = latest.generation.checked_add(1).ok_or(NotChanged::Exhausted(latest.generation))?;
+        Ok(Epoch::sign(generation, from, watchers, me, key))
     }
+}
+
+/// Whether what began at `from` is settled.
+pub fn is_settled(from: Time, now: Time) -> bool {
+    from < now.plus_millis(-(SETTLED.as_millis() as i64))
 }
 
 #[cfg(test)]

@@ -117,3 +117,25 @@ fn watchers_that_hear_the_same_epochs_in_any_order_hold_the_same_roster() {
     assert_eq!(rosters[0].in_force(at(28_999)).0, 0);
     assert_eq!(rosters[0].in_force(at(29_000)).0, 2);
 }
+
+#[test]
+fn one_key_alone_rewrites_nothing_that_is_settled_lets_no_stranger_vote_and_uses_up_no_numbers() {
+    let site = site();
+    let mut roster = Roster::kept(vec![site.epoch(0, NOW.plus_millis(-8 * 86_400_000), "a b x", "a")]);
+    let before = roster.clone();
+    let cases = [
+        (site.epoch(0, Time(0), "c", "c"), "epoch 0 would take the place of one that began more than a week ago"),
+        (site.epoch(1, NOW, "a b y", "c"), "epoch 1 names a voter who is no watcher here"),
+        (site.epoch(u64::MAX, NOW, "a b", "c"), "epoch 18446744073709551615 is numbered too far ahead"),
+    ];
+    for (epoch, expected) in cases {
+        let said = roster.take(epoch, &site.keys, NOW).unwrap_err().to_string();
+        assert!(said.starts_with(expected), "{said}");
+    }
+    assert_eq!(roster, before);
+    let after_a_gap = site.epoch(70, NOW, "a b d x", "a");
+    assert_eq!(roster.take(after_a_gap, &site.keys, NOW), Ok(true), "\"x\" voted before");
+    let full = Roster::kept(vec![site.epoch(u64::MAX, NOW, "a b", "a")]);
+    let said = site.change(&full, &Change::Join("d".to_owned()), NOW.plus_millis(1));
+    assert_eq!(said, Err(NotChanged::Exhausted(u64::MAX)));
+}

@@ -59,6 +59,7 @@ async fn enrol(
                 NotChanged::Already { .. }
                 | NotChanged::Last(_)
                 | NotChanged::LastOfTarget { .. }
+                | NotChanged::Exhausted(_)
                 | NotChanged::Pending(_) => StatusCode::CONFLICT,
             };
             (status, format!("{reason}\n")).into_response()

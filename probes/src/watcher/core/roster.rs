@@ -6,8 +6,12 @@ use aggregator::event::Time;
 
 use super::{Action, Core, turn};
 use crate::keys::{PublicKey, SigningKey};
-use crate::roster::{Change, Epoch, NotChanged};
+use crate::roster::{Change, Epoch, NotChanged, NotTaken, is_settled};
 use crate::watcher::service;
+
+/// What has watched for long hears of what began long ago from a watcher that was cut off, or from one that lies.
+const TOO_LATE: &str = "began more than a week ago, and this watcher has not heard of it since; if it is right, \
+                        restart this watcher, and it takes it";
 
 impl Core {
     /// Signs the epoch in which another watcher votes, or one fewer.
@@ -42,7 +46,13 @@ impl Core {
     pub fn learn(&mut self, epochs: Vec<Epoch>, keys: &BTreeMap<String, PublicKey>, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
         for epoch in epochs {
-            match self.roster.take(epoch.clone(), keys, now) {
+            let generation = epoch.generation;
+            let is_new = self.roster.epochs().all(|known| known.generation != generation);
+            let taken = match is_new && is_settled(epoch.from, now) && is_settled(self.started, now) {
+                true => Err(NotTaken::Malformed { generation, what: TOO_LATE }),
+                false => self.roster.take(epoch.clone(), keys, now),
+            };
+            match taken {
                 Ok(true) => {
                     let (from, voters) = (epoch.from, epoch.watchers.join(", "));
                     tracing::info!(generation = epoch.generation, %from, by = %epoch.by, "these watchers vote: {voters}");

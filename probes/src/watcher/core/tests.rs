@@ -560,3 +560,15 @@ fn the_last_watcher_of_a_target_is_not_drained() {
     assert_eq!(drain("us"), Err(roster::NotChanged::LastOfTarget { name: "us".to_owned(), target: "t".to_owned() }));
     assert_eq!(drain("sydney").unwrap().watchers, ["oslo", "us"]);
 }
+
+#[test]
+fn an_epoch_of_long_ago_is_news_to_who_has_begun_to_watch_and_to_nobody_else() {
+    let drained = vec!["oslo".to_owned(), "us".to_owned()];
+    let epoch = roster::Epoch::sign(1, BEGIN, drained, "oslo", &KEYS["oslo"]);
+    let now = BEGIN.plus_millis(8 * 86_400_000);
+    let taken = |started: Time| {
+        let mut core = Core::new(config(), 0, roster(), started, |_, _| None, |_| None);
+        core.learn(vec![epoch.clone()], &public_keys(), now).len()
+    };
+    assert_eq!((taken(BEGIN), taken(now)), (0, 1));
+}
