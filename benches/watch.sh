@@ -3,7 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --release --quiet
 bench=$(cargo bench --bench watch --no-run --message-format short 2>&1 | sed -n 's/.*(\(target[^)]*\)).*/\1/p' | tail -1)
 [[ -x "$bench" ]] || { echo "the benchmark was not built: cargo bench --bench watch --no-run" >&2; exit 2; }
 load() { echo "load $(cut -d' ' -f1-3 /proc/loadavg), $(nproc) cores"; }

@@ -53,7 +53,13 @@ impl Site {
             .unwrap();
         }
         text.push_str(&shipped[people..units]);
-        text.push_str(&shipped[node..]);
+        for line in shipped[node..]
+            .lines()
+            .filter(|line| !line.starts_with("watch-no-oslo") && !line.starts_with("watch-au-sydney"))
+        {
+            text.push_str(line);
+            text.push('\n');
+        }
         std::fs::write(self.dir().join("varde.toml"), text).unwrap();
     }
 
@@ -70,10 +76,11 @@ impl Site {
             .stderr(log)
             .spawn()
             .unwrap();
-        let watcher = Watcher { child, url: format!("127.0.0.1:{}", 8_091 + self.offset) };
+        let mut watcher = Watcher { child, url: format!("127.0.0.1:{}", 8_091 + self.offset) };
         let begun = Instant::now();
         while std::net::TcpStream::connect(&watcher.url).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(120), "{}", self.log());
+            let ended = watcher.child.try_wait().unwrap();
+            assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(120), "{}", self.log());
             std::thread::sleep(Duration::from_millis(50));
         }
         watcher

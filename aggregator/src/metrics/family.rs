@@ -1,12 +1,14 @@
 //! Counters, gauges and histograms with labels, on atomics.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use super::text::{Writer, number};
 
 /// Series of one family. Past it, what comes new is counted in one series whose labels all say `other`.
 pub const SERIES: usize = 1_024;
+/// Places of a table: half of them stay empty, so that a search soon meets one, also when the table is full.
+const PLACES: usize = 2 * SERIES;
 /// The longest value of a label, in characters; the rest is cut.
 const LABEL_CHARS: usize = 100;
 /// A gauge is kept in thousandths, so that adding to it is one atomic addition.
@@ -70,30 +72,42 @@ struct Series<V> {
 pub struct Table<V> {
     head: Head,
     places: OnceLock<Box<[OnceLock<Series<V>>]>>,
+    taken: AtomicUsize,
     other: OnceLock<Series<V>>,
 }
 
 impl<V: Value> Table<V> {
     const fn of(head: Head) -> Self {
-        Self { head, places: OnceLock::new(), other: OnceLock::new() }
+        Self { head, places: OnceLock::new(), taken: AtomicUsize::new(0), other: OnceLock::new() }
     }
 
     fn places(&self) -> &[OnceLock<Series<V>>] {
-        self.places.get_or_init(|| (0..SERIES).map(|_| OnceLock::new()).collect())
+        self.places.get_or_init(|| (0..PLACES).map(|_| OnceLock::new()).collect())
     }
 
     /// The number of the series with these values, in the order of the labels.
     pub fn with(&self, values: &[&str]) -> &V {
         let places = self.places();
         let first = hash(values) as usize;
-        for step in 0..SERIES {
-            let series = places[first.wrapping_add(step) % SERIES].get_or_init(|| self.series(values));
+        for step in 0..PLACES {
+            let place = &places[first.wrapping_add(step) % PLACES];
+            if place.get().is_none() && !self.take() {
+                break;
+            }
+            let series = place.get_or_init(|| self.series(values));
             if series.labels.iter().map(AsRef::as_ref).eq(values.iter().map(|value| cut(value))) {
                 return &series.value;
             }
         }
         let others = || self.series(&vec!["other"; self.head.labels.len()]);
         &self.other.get_or_init(others).value
+    }
+
+    /// Whether there may be one more series. Two threads that fill one place take two: the limit is a bound, not a count.
+    fn take(&self) -> bool {
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| (taken < SERIES).then_some(taken + 1))
+            .is_ok()
     }
 
     fn series(&self, values: &[&str]) -> Series<V> {

@@ -28,6 +28,8 @@ const ORPHANED_MS: i64 = 15_000;
 const IDLE: Duration = Duration::from_secs(3_600);
 /// How often a database that cannot be read is tried again.
 const BROKEN: Duration = Duration::from_secs(1);
+/// How often the number of waiting pages is counted, at most.
+const SHOW: Duration = Duration::from_secs(1);
 /// Attempts for a page that the disk did not take.
 const UNKEPT_ATTEMPTS: u32 = 5;
 
@@ -102,7 +104,7 @@ pub fn start(parts: Parts, shutdown: CancellationToken) -> (Outbox, JoinHandle<(
         }
     }
     let (sender, commands) = mpsc::channel(COMMANDS);
-    let task = Task { parts, in_flight: JoinSet::new(), busy: BTreeMap::new() };
+    let task = Task { parts, in_flight: JoinSet::new(), busy: BTreeMap::new(), shown_at: None };
     (Outbox(sender), tokio::spawn(task.run(commands, shutdown)))
 }
 
@@ -111,6 +113,8 @@ struct Task {
     in_flight: JoinSet<(String, Outcome)>,
     /// The pages in flight, and the way that each takes.
     busy: BTreeMap<String, Way>,
+    /// When the number of waiting pages was counted last.
+    shown_at: Option<Instant>,
 }
 
 /// A person and a channel.
@@ -123,10 +127,7 @@ fn way(page: &Page) -> Way {
 impl Task {
     async fn run(mut self, mut commands: mpsc::Receiver<Command>, shutdown: CancellationToken) {
         loop {
-            let pause = self.send_due();
-            if let Ok(waiting) = self.parts.store.waiting() {
-                metrics::OUTBOX_PAGES.with(&[]).set(waiting as f64);
-            }
+            let pause = self.send_due().min(self.show_waiting());
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -144,6 +145,19 @@ impl Task {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    /// Shows how many pages wait; says how long that may stand.
+    fn show_waiting(&mut self) -> Duration {
+        let since = self.shown_at.map_or(SHOW, |at| at.elapsed());
+        if since < SHOW {
+            return SHOW - since;
+        }
+        self.shown_at = Some(Instant::now());
+        if let Ok(waiting) = self.parts.store.waiting() {
+            metrics::OUTBOX_PAGES.with(&[]).set(waiting as f64);
+        }
+        IDLE
     }
 
     fn command(&mut self, command: Command) {
@@ -182,8 +196,7 @@ impl Task {
     /// Starts what is due; says how long nothing else will be.
     fn send_due(&mut self) -> Duration {
         let now = Time::now();
-        let room = MAX_IN_FLIGHT.saturating_sub(self.in_flight.len());
-        let due = match self.parts.store.due(now, room) {
+        let due = match self.parts.store.due(now, MAX_PER_WAY) {
             Ok(due) => due,
             Err(error) => {
                 tracing::error!(%error, "the outbox cannot be read");
@@ -193,6 +206,9 @@ impl Task {
         let mut broken = false;
         let mut full = false;
         for page in due {
+            if self.in_flight.len() >= MAX_IN_FLIGHT {
+                break;
+            }
             if self.busy.contains_key(&page.page_id) {
                 continue;
             }

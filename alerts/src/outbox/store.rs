@@ -64,6 +64,9 @@ impl Store {
             -- Receipts of peers' providers for pages that this watcher has not written yet.
             CREATE TABLE IF NOT EXISTS receipts (page_id TEXT PRIMARY KEY, receipt TEXT NOT NULL, at INTEGER NOT NULL);
             CREATE INDEX IF NOT EXISTS pages_due ON pages (next_at) WHERE next_at IS NOT NULL;
+            CREATE INDEX IF NOT EXISTS pages_way ON pages (person, channel, next_at, created, page_id)
+                WHERE next_at IS NOT NULL;
+            CREATE INDEX IF NOT EXISTS pages_over ON pages (created) WHERE next_at IS NULL;
             CREATE INDEX IF NOT EXISTS pages_incident ON pages (incident);",
         )?;
         Ok(Self { connection })
@@ -110,34 +113,53 @@ impl Store {
         Ok(rows)
     }
 
-    /// The pages whose time has come: first the oldest of every way (a person and a channel), then the second of every
-    /// way, so that a way that takes nothing holds no other back. A row that cannot be read has failed, and holds none
-    /// back either.
+    /// The pages whose time has come, no more than `per_way` of a way (a person and a channel): first the one of every
+    /// way that is due for longest, then the second of every way, so that a way that takes nothing holds no other back.
+    /// A row that cannot be read has failed, and holds none back either.
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn due(&self, now: Time, limit: usize) -> rusqlite::Result<Vec<Page>> {
+    pub fn due(&self, now: Time, per_way: usize) -> rusqlite::Result<Vec<Page>> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT rowid, document FROM pages WHERE next_at <= ?1
-             ORDER BY row_number() OVER (PARTITION BY person, channel ORDER BY created, page_id), created, page_id
-             LIMIT ?2",
+            "SELECT rowid, document FROM pages WHERE person = ?1 AND channel = ?2 AND next_at <= ?3
+             ORDER BY next_at, created, page_id LIMIT ?4",
         )?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![now.0, limit])?;
+        let per_way = i64::try_from(per_way).unwrap_or(i64::MAX);
         let (mut pages, mut unreadable) = (Vec::new(), Vec::new());
-        while let Some(row) = rows.next()? {
-            let document = row.get_ref(1)?.as_str().map_err(|error| error.to_string());
-            match document.and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string())) {
-                Ok(page) => pages.push(page),
-                Err(error) => unreadable.push((row.get::<_, i64>(0)?, error)),
+        for (person, channel) in self.ways()? {
+            let mut rows = statement.query(params![person, channel, now.0, per_way])?;
+            let mut place = 0;
+            while let Some(row) = rows.next()? {
+                let document = row.get_ref(1)?.as_str().map_err(|error| error.to_string());
+                match document.and_then(|text| serde_json::from_str(text).map_err(|error| error.to_string())) {
+                    Ok(page) => pages.push((place, page)),
+                    Err(error) => unreadable.push((row.get::<_, i64>(0)?, error)),
+                }
+                place += 1;
             }
         }
+        pages.sort_by_key(|(place, _)| *place);
         for (row, error) in unreadable {
             tracing::error!(row, error, "a page in the outbox cannot be read and is not sent; the others are");
             let failed = "UPDATE pages SET state = 'failed', receipt = ?2, next_at = NULL WHERE rowid = ?1";
             self.connection.execute(failed, params![row, ["it cannot be read: ", &error].concat()])?;
         }
-        Ok(pages)
+        Ok(pages.into_iter().map(|(_, page)| page).collect())
+    }
+
+    /// The ways that have pages waiting, from one to the next by the index, however many pages wait.
+    fn ways(&self) -> rusqlite::Result<Vec<(String, String)>> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT person, channel FROM pages WHERE next_at IS NOT NULL AND (person, channel) > (?1, ?2)
+             ORDER BY person, channel LIMIT 1",
+        )?;
+        let mut ways: Vec<(String, String)> = Vec::new();
+        loop {
+            let (person, channel) = ways.last().map_or(("", ""), |(person, channel)| (person, channel));
+            let next = statement.query_row([person, channel], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let Some(way) = next else { return Ok(ways) };
+            ways.push(way);
+        }
     }
 
     /// When the next page is due.

@@ -168,7 +168,7 @@ fn every_ways_oldest_page_comes_before_the_second_of_any() {
     store.append(&dead, BEGIN, BEGIN).unwrap();
     let later = BEGIN.plus_millis(1_000);
     store.append(&[numbered("Bjarne", 0)], later, later).unwrap();
-    let due = store.due(later, 3).unwrap();
+    let due = store.due(later, 2).unwrap();
     let due: Vec<&str> = due.iter().map(|page| page.page_id.as_str()).collect();
     assert_eq!(due, ["Ada-000", "Bjarne-000", "Ada-001"]);
 }

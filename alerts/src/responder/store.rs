@@ -23,6 +23,7 @@ impl Store {
             "CREATE TABLE IF NOT EXISTS incidents (
                 incident TEXT PRIMARY KEY, opened_at INTEGER NOT NULL, document TEXT NOT NULL
              );
+             CREATE INDEX IF NOT EXISTS incidents_by_age ON incidents (opened_at, incident);
              CREATE TABLE IF NOT EXISTS generations (base TEXT PRIMARY KEY, generation INTEGER NOT NULL);",
         )?;
         Ok(Self { connection })

@@ -11,6 +11,7 @@ use aggregator::metrics::watch::INCIDENTS_OPEN;
 use probes::judgement::{Change, Judgement};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -28,6 +29,8 @@ use crate::view::IncidentView;
 const FINDINGS: usize = 64;
 /// How often held pages and missing evidence are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often what the pages show is made anew, at most: it is made of all incidents, and they come by thousands.
+const SHOW: Duration = Duration::from_millis(100);
 /// Evidence older than this says nothing about trouble of now.
 const EVIDENCE_FRESH_MS: u64 = 120_000;
 /// Evidence taken before the first failure says nothing either; so much may the clocks of node and watcher differ.
@@ -89,6 +92,9 @@ pub(super) struct Task {
     store: Store,
     outbox: Outbox,
     views: watch::Sender<Arc<Vec<IncidentView>>>,
+    /// When they are to be made anew, if something has changed since.
+    show_at: Option<Instant>,
+    shown_at: Option<Instant>,
     told_peers: mpsc::Sender<Acknowledged>,
     /// What this watcher's own verdict says is down.
     down: BTreeSet<Service>,
@@ -112,12 +118,14 @@ impl Task {
         told_peers: mpsc::Sender<Acknowledged>,
     ) -> Self {
         let (findings, found) = mpsc::channel(FINDINGS);
-        let task = Self {
+        let mut task = Self {
             shared,
             book,
             store,
             outbox,
             views,
+            show_at: None,
+            shown_at: None,
             told_peers,
             down: BTreeSet::new(),
             titles: BTreeMap::new(),
@@ -153,6 +161,7 @@ impl Task {
                 Some(command) = inputs.commands.recv() => self.command(command).await,
                 Some(_) = self.running.join_next() => {}
                 _ = ticks.tick() => self.tick().await,
+                () = until(self.show_at) => self.show(),
             }
         }
     }
@@ -260,7 +269,17 @@ impl Task {
         self.publish();
     }
 
-    fn publish(&self) {
+    /// Shows what there is: now, or soon when that was done a moment ago.
+    fn publish(&mut self) {
+        let soon = self.shown_at.map(|at| at + SHOW).filter(|at| *at > Instant::now());
+        match soon {
+            Some(at) => self.show_at = Some(at),
+            None => self.show(),
+        }
+    }
+
+    fn show(&mut self) {
+        (self.show_at, self.shown_at) = (None, Some(Instant::now()));
         INCIDENTS_OPEN.with(&[]).set(self.book.open().count() as f64);
         let views = self.book.newest().into_iter().map(Incident::view).collect();
         self.views.send_replace(Arc::new(views));
@@ -369,6 +388,8 @@ impl Task {
             return Answered::Already;
         }
         self.keep(key, now);
+        // Who has answered looks at once.
+        self.show();
         Answered::Done
     }
 
@@ -399,6 +420,14 @@ impl Task {
         for service in missing.collect::<Vec<_>>() {
             self.ask_evidence(&service, now);
         }
+    }
+}
+
+/// Waits until then; for ever when there is no then.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
