@@ -96,12 +96,26 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn rows<T: DeserializeOwned>(&self, sql: &str, params: &[(&str, &str)]) -> Result<Vec<T>, Error> {
+        self.rows_with(sql, params, &[]).await
+    }
+
+    /// The same with settings of the engine.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rows_with<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        params: &[(&str, &str)],
+        more: &[(&str, &str)],
+    ) -> Result<Vec<T>, Error> {
         let named: Vec<(String, &str)> = params.iter().map(|(name, value)| (format!("param_{name}"), *value)).collect();
         let mut settings: Vec<(&str, &str)> = vec![
             ("default_format", "JSONEachRow"),
             ("output_format_json_quote_64bit_integers", "0"),
             ("readonly", "2"),
         ];
+        settings.extend(more);
         settings.extend(named.iter().map(|(name, value)| (name.as_str(), *value)));
         let body = self.execute(sql, &settings).await?;
         body.split(|byte| *byte == b'\n')

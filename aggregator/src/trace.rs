@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clickhouse::{self, Client};
 use crate::event::{Address, Time};
+use crate::source::trace_of_message;
 
 /// Rows of one message that are looked at: a list with more recipients is told in part.
 pub const ROWS: usize = 2_000;
@@ -77,9 +78,44 @@ const STEPS: &str = "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC')
     if(peer_ip = toIPv6('::'), NULL, toString(peer_ip)) AS peer_ip, outcome, smtp_code, enhanced_code, class, response, \
     attempt, delay_total_ms, delay_a_ms, delay_b_ms, delay_c_ms, delay_d_ms \
     FROM message_trace AS m \
-    WHERE m.ts BETWEEN {from:DateTime64(6, 'UTC')} AND {to:DateTime64(6, 'UTC')} AND (queue_id IN {queue_ids:Array(String)} OR next_queue_id IN {queue_ids:Array(String)} \
-    OR message_id IN {message_ids:Array(String)} OR trace_id IN {trace_ids:Array(String)}) \
-    ORDER BY m.ts, kind DESC, queue_id LIMIT {rows:UInt32}";
+    WHERE m.ts BETWEEN {from:DateTime64(6, 'UTC')} AND {to:DateTime64(6, 'UTC')} AND (";
+const IN_ORDER: &str = ") ORDER BY m.ts, kind DESC, queue_id LIMIT {rows:UInt32}";
+
+/// Reading the filters of all parts is waiting for the disk: more threads than cores wait for more of it at once.
+const SETTINGS: &[(&str, &str)] = &[("max_threads", "8")];
+
+/// A column that holds an id. Each has a filter of its own, and a question that names only one reads only that one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Queue,
+    NextQueue,
+    Message,
+    Trace,
+}
+
+impl Column {
+    const ALL: [Self; 4] = [Self::Queue, Self::NextQueue, Self::Message, Self::Trace];
+
+    /// Where to look for an id of unknown kind, the likeliest first.
+    fn likely(id: &str) -> &'static [Self] {
+        // Trace ids are hexadecimal; looking for one is dear, because most are computed from the Message-ID.
+        let is_trace = id.len() >= 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match (id.contains('@'), is_trace) {
+            (true, _) => &[Self::Message, Self::Queue, Self::NextQueue],
+            (_, true) => &[Self::Trace, Self::Queue, Self::NextQueue, Self::Message],
+            _ => &[Self::Queue, Self::NextQueue, Self::Message],
+        }
+    }
+
+    const fn condition(self) -> &'static str {
+        match self {
+            Self::Queue => "queue_id IN {queue_ids:Array(String)}",
+            Self::NextQueue => "next_queue_id IN {queue_ids:Array(String)}",
+            Self::Message => "message_id IN {message_ids:Array(String)}",
+            Self::Trace => "trace_id IN {trace_ids:Array(String)}",
+        }
+    }
+}
 
 const OF_TRACES: &str = "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC') AS ts, node, kind, mta, queue_id, \
     next_queue_id, message_id, trace_id, concat(sender_user, if(sender_domain = '', '', '@'), sender_domain) AS sender, \
@@ -99,12 +135,8 @@ struct Ids {
 
 impl Ids {
     fn of(id: &str) -> Self {
-        let id = id.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
-        // Trace ids are hexadecimal; looking for one is dear, because most are computed from the Message-ID.
-        let is_trace = id.len() >= 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let one = BTreeSet::from([id]);
-        let trace = if is_trace { one.clone() } else { BTreeSet::new() };
-        Self { queue: one.clone(), message: one, trace }
+        let one = BTreeSet::from([id.to_owned()]);
+        Self { queue: one.clone(), message: one.clone(), trace: one }
     }
 
     fn count(&self) -> usize {
@@ -116,7 +148,10 @@ impl Ids {
             learn(&mut self.queue, &step.queue_id);
             learn(&mut self.queue, &step.next_queue_id);
             learn(&mut self.message, &step.message_id);
-            learn(&mut self.trace, &step.trace_id);
+            // One that follows from the Message-ID finds no other rows than that does, and takes longer.
+            if step.trace_id != trace_of_message(&step.message_id) {
+                learn(&mut self.trace, &step.trace_id);
+            }
         }
     }
 }
@@ -132,31 +167,51 @@ fn learn(ids: &mut BTreeSet<String>, id: &str) {
 /// # Errors
 /// ClickHouse is away, or refused the statement.
 pub async fn trace(client: &Client, id: &str) -> Result<Vec<Step>, clickhouse::Error> {
-    let mut ids = Ids::of(id);
+    let id = id.trim().trim_start_matches('<').trim_end_matches('>');
+    let ever = (Time(0), Time(i64::from(u32::MAX) * 1_000_000));
     let mut steps: Vec<Step> = Vec::new();
-    let (mut from, mut to) = (Time(0), Time(i64::from(u32::MAX) * 1_000_000));
-    for _ in 0..ROUNDS {
-        let (rows, count) = (ROWS.to_string(), ids.count());
-        let [queue, message, trace] = [&ids.queue, &ids.message, &ids.trace].map(array);
-        let window = [from, to].map(|at| at.to_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string());
-        let params = [
-            ("queue_ids", queue.as_str()),
-            ("message_ids", &message),
-            ("trace_ids", &trace),
-            ("rows", &rows),
-            ("from", &window[0]),
-            ("to", &window[1]),
-        ];
-        steps = client.rows(STEPS, &params).await?;
-        if let (Some(first), Some(last)) = (steps.first(), steps.last()) {
-            (from, to) = (first.ts.plus_millis(-LIFETIME_MS), last.ts.plus_millis(LIFETIME_MS));
-        }
-        ids.learn(&steps);
-        if ids.count() == count {
+    for column in Column::likely(id) {
+        steps = ask(client, &[*column], &Ids::of(id), ever).await?;
+        if !steps.is_empty() {
             break;
         }
     }
+    let mut ids = Ids::default();
+    for _ in 0..ROUNDS {
+        let count = ids.count();
+        ids.learn(&steps);
+        let (Some(first), Some(last)) = (steps.first(), steps.last()) else { break };
+        if ids.count() == count {
+            break;
+        }
+        let window = (first.ts.plus_millis(-LIFETIME_MS), last.ts.plus_millis(LIFETIME_MS));
+        let columns = if ids.trace.is_empty() { &Column::ALL[..3] } else { &Column::ALL };
+        steps = ask(client, columns, &ids, window).await?;
+    }
     Ok(steps)
+}
+
+/// The rows between two times that have one of these ids in one of these columns.
+async fn ask(
+    client: &Client,
+    columns: &[Column],
+    ids: &Ids,
+    (from, to): (Time, Time),
+) -> Result<Vec<Step>, clickhouse::Error> {
+    let conditions: Vec<&str> = columns.iter().map(|column| column.condition()).collect();
+    let sql = [STEPS, &conditions.join(" OR "), IN_ORDER].concat();
+    let [queue, message, trace] = [&ids.queue, &ids.message, &ids.trace].map(array);
+    let [from, to] = [from, to].map(|at| at.to_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string());
+    let rows = ROWS.to_string();
+    let params = [
+        ("queue_ids", queue.as_str()),
+        ("message_ids", &message),
+        ("trace_ids", &trace),
+        ("rows", &rows),
+        ("from", &from),
+        ("to", &to),
+    ];
+    client.rows_with(&sql, &params, SETTINGS).await
 }
 
 /// Steps of one trace that are told of it.
@@ -215,8 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn angle_brackets_are_not_part_of_an_id() {
-        assert_eq!(Ids::of(" <x@example.net> ").message, BTreeSet::from(["x@example.net".to_owned()]));
-        assert!(Ids::of("x@example.net").trace.is_empty() && !Ids::of("9123bc5b17621613").trace.is_empty());
+    fn an_id_is_looked_for_where_it_is_likeliest_first() {
+        assert_eq!(Column::likely("x@example.net")[0], Column::Message);
+        assert_eq!(Column::likely("9123bc5b17621613")[0], Column::Trace);
+        assert_eq!(Column::likely("4ZxYk13Xjfz9rT")[0], Column::Queue);
+        for id in ["x@example.net", "9123bc5b17621613", "4ZxYk13Xjfz9rT"] {
+            let places = Column::likely(id);
+            assert!([Column::Queue, Column::NextQueue, Column::Message].iter().all(|column| places.contains(column)));
+        }
     }
 }
