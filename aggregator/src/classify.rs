@@ -92,7 +92,11 @@ impl Classifier {
         let mut key = std::mem::take(&mut self.key);
         key.clear();
         template(&row.response, &mut key);
-        let class = self.class_of(key, &row.enhanced_code, row.smtp_code);
+        let mut class = self.class_of(key, &row.enhanced_code, row.smtp_code);
+        // What we ourselves refuse for good, in words of our own, is our policy.
+        if class.rule.is_empty() && row.verdict == ReceptionVerdict::Rejected {
+            class = Class { class: "policy", rule: "refused".to_owned() };
+        }
         class.class.clone_into(&mut row.class);
         row.class_rule.clone_from(&class.rule);
     }

@@ -14,12 +14,14 @@ mod opensmtpd;
 mod postfix;
 mod postgrey;
 pub mod recent;
+mod repeated;
 mod rspamd;
 mod stalwart;
 pub mod text;
 mod varde;
 
 use clock::Clock;
+use repeated::Repeated;
 
 use crate::classify::Classifier;
 use crate::event::{Event, Time};
@@ -106,12 +108,14 @@ pub struct Reader {
     dialect: Box<dyn Dialect>,
     clock: Clock,
     classifier: Classifier,
+    /// The last line, if it made events: what `last message repeated` stands for.
+    last: Vec<u8>,
 }
 
 impl Reader {
     /// A reader for one source; `clock` says how its times are meant.
     pub fn new(entry: &Entry, clock: Clock) -> Self {
-        Self { name: entry.name, dialect: (entry.make)(), clock, classifier: Classifier::default() }
+        Self { name: entry.name, dialect: (entry.make)(), clock, classifier: Classifier::default(), last: Vec::new() }
     }
 
     /// The name of its dialect.
@@ -127,26 +131,77 @@ impl Reader {
 
     /// The time that a line begins with, whether the dialect knows the line or not.
     pub fn time(&self, raw: &[u8]) -> Option<Time> {
+        let raw = bare(raw);
         let start = raw.get(..raw.len().min(MAX_LINE_BYTES))?;
         head::split(&String::from_utf8_lossy(start), &self.clock).map(|head| head.time)
     }
 
     /// Reads one line, with or without its line end. Octets that are no UTF-8 are replaced.
     pub fn line(&mut self, raw: &[u8], out: &mut Vec<Event>) -> Reading {
-        let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
-        let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+        let raw = bare(raw);
         if raw.len() > MAX_LINE_BYTES {
             return Reading::Unrecognised;
         }
         let before = out.len();
-        let reading = match std::str::from_utf8(raw) {
-            Ok(line) => self.dialect.read(line, &self.clock, out),
-            Err(_) => self.dialect.read(&String::from_utf8_lossy(raw), &self.clock, out),
-        };
+        let mut reading = self.read(raw, out);
+        let made = out.len() > before;
+        if reading == Reading::Unrecognised {
+            reading = self.repeated(raw, out);
+        } else if made || !self.last.is_empty() {
+            self.last.clear();
+            self.last.extend_from_slice(if made { raw } else { b"" });
+        }
         for event in out.iter_mut().skip(before) {
             self.classifier.classify(event);
         }
         reading
+    }
+
+    fn read(&mut self, raw: &[u8], out: &mut Vec<Event>) -> Reading {
+        match std::str::from_utf8(raw) {
+            Ok(line) => self.dialect.read(line, &self.clock, out),
+            Err(_) => self.dialect.read(&String::from_utf8_lossy(raw), &self.clock, out),
+        }
+    }
+
+    /// A line that stands for the repetitions of another one is read as often as that came.
+    fn repeated(&mut self, raw: &[u8], out: &mut Vec<Event>) -> Reading {
+        match Repeated::read(&String::from_utf8_lossy(raw)) {
+            Some(Repeated::Message(line, times)) => {
+                let mut reading = Reading::Unrecognised;
+                for _ in 0..times {
+                    reading = self.dialect.read(&line, &self.clock, out);
+                }
+                reading
+            }
+            Some(Repeated::LineBefore(times)) => {
+                let line = std::mem::take(&mut self.last);
+                // An event of our own has its identity in it, and is the same however often it comes.
+                if line.first().is_some_and(|first| *first != b'{') {
+                    for _ in 0..times {
+                        let _ = self.read(&line, out);
+                    }
+                }
+                self.last = line;
+                Reading::Recognised
+            }
+            None => {
+                self.last.clear();
+                Reading::Unrecognised
+            }
+        }
+    }
+}
+
+/// A line without its end, and without what may stand before its first octet: a byte order mark, and the zeros that a
+/// file system leaves where a crash cut a log off.
+fn bare(raw: &[u8]) -> &[u8] {
+    let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
+    let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
+    match raw {
+        [0, ..] => raw.get(raw.iter().take_while(|byte| **byte == 0).count()..).unwrap_or_default(),
+        [0xef, 0xbb, 0xbf, rest @ ..] => rest,
+        _ => raw,
     }
 }
 

@@ -16,6 +16,7 @@ mod lines;
 pub mod mailbox;
 pub(crate) mod origin;
 pub mod otlp;
+pub mod room;
 mod scribe;
 pub(crate) mod seen;
 pub mod syslog;

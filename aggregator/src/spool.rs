@@ -25,6 +25,8 @@ use crate::mask::Mask;
 use files::{Files, PARTIAL};
 use shelf::{CHECKPOINT, CORRUPT, JOURNAL, SEGMENT, numbered, segment_name};
 
+#[cfg(test)]
+pub(crate) use files::Faults;
 pub use segment::{Block, Fault, Header, Segment};
 pub use shelf::{Aside, Counters, SET_ASIDE_FILES, Shelf};
 
@@ -68,6 +70,20 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl Error {
+    /// The folder that has no room, if that is all that is at fault: then trying again helps, once somebody makes room.
+    pub fn full(&self) -> Option<&Path> {
+        match self {
+            Self::Disk { path, source }
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
+                Some(path)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What can be seen of a spool from outside.
@@ -178,6 +194,12 @@ impl Spool {
     /// The sealed segments, for the sender.
     pub fn shelf(&self) -> Arc<Shelf> {
         self.shelf.clone()
+    }
+
+    /// What goes wrong next on its disk.
+    #[cfg(test)]
+    pub(crate) fn faults(&self) -> Arc<Faults> {
+        self.files.faults.clone()
     }
 
     /// How many events are in the open journal.

@@ -10,10 +10,11 @@ use aggregator::event::Time;
 use aggregator::ship::{Sender, Shipping, Stuck};
 use aggregator::source::BATCH_ROOM;
 use aggregator::source::import::{Done, Import, Options, Progress, Reports, State};
+use aggregator::source::room::Waiting;
 use aggregator::spool::Shelf;
 use aggregator::summary::{Figures, grouped};
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli;
@@ -55,11 +56,12 @@ pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
     if let Some(masking) = args.mask {
         shipping.mask = roles::mask(&config, masking)?;
     }
-    let import = Import::open(&shipping, &roles::shipper(&config, roles::LOGS), options, Time::now())
-        .context("the import cannot begin; is another import running?")?;
-    let shelf = import.shelf();
     let began = Instant::now();
     let stop = stop::on_signal();
+    let import = open(&shipping, roles::shipper(&config, roles::LOGS), options, &stop)
+        .await
+        .context("the import cannot begin; is another import running?")?;
+    let shelf = import.shelf();
     let (files, figures) = read(import, args.file.clone(), &shipping, !args.json, &stop).await?;
     let shipped = match stop.is_cancelled() {
         false => ship(&shipping, &shelf, !args.json, &stop).await,
@@ -100,6 +102,48 @@ pub async fn run(args: &cli::Import) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Opens the spool, once its disk has room for it.
+async fn open(
+    shipping: &Shipping,
+    beside: String,
+    options: Options,
+    stop: &CancellationToken,
+) -> anyhow::Result<Import> {
+    let waiting = Waiting::default();
+    let (theirs, shipping, stopped) = (waiting.clone(), shipping.clone(), stop.clone());
+    let mut opening = tokio::task::spawn_blocking(move || {
+        theirs.until_done(&stopped, || Import::open(&shipping, &beside, options.clone(), Time::now()))
+    });
+    let (none, mut told) = (ProgressBar::hidden(), None);
+    loop {
+        tokio::select! {
+            opened = &mut opening => return opened?.map_err(Into::into).and_then(|opened| opened.context("stopped by a signal")),
+            () = tokio::time::sleep(DRAW) => tell(&none, &waiting, &mut told),
+        }
+    }
+}
+
+/// Says on standard error what the import waits for, and when it goes on.
+fn tell(bar: &ProgressBar, waiting: &Waiting, told: &mut Option<PathBuf>) {
+    let text = match (waiting.now(), &told) {
+        (Some(full), None) => {
+            let free = full.free_bytes.map_or_else(|| "unknown".to_owned(), |bytes| HumanBytes(bytes).to_string());
+            let path = full.path.display().to_string();
+            *told = Some(full.path);
+            format!(
+                "varde import: waits for room on the disk of {path} ({free} free); nothing is lost, and it goes on by itself"
+            )
+        }
+        (None, Some(path)) => {
+            let text = format!("varde import: there is room on the disk of {} again; it goes on", path.display());
+            *told = None;
+            text
+        }
+        _ => return,
+    };
+    bar.suspend(|| eprintln!("{text}"));
+}
+
 /// Reads on a thread that may block, and ships and draws meanwhile.
 async fn read(
     mut import: Import,
@@ -130,11 +174,18 @@ async fn read(
     let sender = Sender::of_shelf(shipping, shelf.clone())?;
     let watched = async {
         tokio::pin!(reading);
+        let mut told = None;
         loop {
             tokio::select! {
-                read = &mut reading => return read.context("the reading broke off").and_then(|read| read.context(STOPPED)),
+                read = &mut reading => {
+                    tell(&bar, &progress.waiting, &mut told);
+                    return read.context("the reading broke off").and_then(|read| read.context(STOPPED));
+                }
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep(DRAW) => show(&bar, &progress),
+                () = tokio::time::sleep(DRAW) => {
+                    show(&bar, &progress);
+                    tell(&bar, &progress.waiting, &mut told);
+                }
             }
         }
         let last = tokio::time::timeout(LAST_LINES, reading).await;

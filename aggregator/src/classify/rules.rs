@@ -56,6 +56,9 @@ pub struct File {
     pub rules: Vec<RuleEntry>,
 }
 
+/// The class of codes that neither the file nor a text knows, by their subject.
+const SUBJECTS: &[(&str, &str)] = &[(".4.", "connection"), (".5.", "protocol"), (".7.", "policy")];
+
 /// A text rule.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +132,11 @@ impl Rules {
             return Class { class: rule.class, rule: rule_name };
         }
         if let Some(class) = self.vague_codes.get(enhanced_code) {
+            return Class { class, rule: enhanced_code.to_owned() };
+        }
+        // RFC 3463 section 3: what the second number is about.
+        let subject = enhanced_code.get(1..4).unwrap_or_default();
+        if let Some((_, class)) = SUBJECTS.iter().find(|(number, _)| *number == subject) {
             return Class { class, rule: enhanced_code.to_owned() };
         }
         // RFC 5321 section 4.2.2: replies of the second digit 0 are about syntax.

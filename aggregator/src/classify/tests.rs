@@ -140,3 +140,18 @@ fn deliveries_get_their_columns_and_what_was_delivered_has_no_class() {
     let Event::Delivery(row) = event else { panic!() };
     assert_eq!((row.class.as_str(), row.response_template.as_str()), ("", "250 2.0.0 OK *"));
 }
+
+#[test]
+fn what_we_refuse_for_good_in_words_of_our_own_is_our_policy() {
+    let mut classifier = Classifier::default();
+    for (verdict, expected) in [
+        (ReceptionVerdict::Rejected, ("policy", "refused")),
+        (ReceptionVerdict::Deferred, ("other", "")),
+        (ReceptionVerdict::Discarded, ("other", "")),
+    ] {
+        let mut event = Reception { verdict, response: "not on a Monday".to_owned(), ..Reception::default() }.into();
+        classifier.classify(&mut event);
+        let Event::Reception(row) = event else { panic!() };
+        assert_eq!((row.class.as_str(), row.class_rule.as_str()), expected, "{verdict}");
+    }
+}

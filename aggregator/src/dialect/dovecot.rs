@@ -1,5 +1,6 @@
 //! Dovecot 2.2 to 2.4: log-ins, sessions, LMTP and Sieve deliveries; through syslog or in its own log files.
 
+mod auth;
 mod deposit;
 mod login;
 mod session;
@@ -53,14 +54,19 @@ struct Line<'a> {
 impl Dialect for Dovecot {
     fn read(&mut self, line: &str, clock: &Clock, out: &mut Vec<Event>) -> Reading {
         let Some(head) = head::split(line, clock) else { return Reading::Unrecognised };
-        let own_log;
+        let unwrapped;
         let prefixed: &str = if head.program == "dovecot" {
             &head.message
         } else if head.host.is_empty() || head.message.starts_with("Info: ") {
             // Its own log: what stands where syslog has the program is the service, and may hold blanks.
-            let Some((_, rest)) = head::time(line, clock) else { return Reading::Unrecognised };
-            own_log = rest;
-            own_log
+            unwrapped = head::unwrapped(line);
+            let own = unwrapped.as_ref().map_or(line, |(_, text)| &**text);
+            match head::time(own, clock) {
+                Some((_, rest)) => rest,
+                // What a container writes may have no time of its own.
+                None if unwrapped.is_some() => own,
+                None => return Reading::Unrecognised,
+            }
         } else {
             return Reading::Unrecognised;
         };
@@ -77,12 +83,17 @@ impl Dialect for Dovecot {
 impl Dovecot {
     /// Whether the line is known.
     fn line(&mut self, line: &Line<'_>, out: &mut Vec<Event>) -> bool {
+        self.logins.sees(line.session);
         if let Some(protocol) = line.service.strip_suffix("-login") {
             return self.logins.read(line, protocol, out);
         }
         match line.service {
             "imap" | "pop3" | "submission" | "managesieve" => session::read(line, &mut self.logins, out),
             "lmtp" | "lda" | "deliver" => deposit::read(line, out),
+            "auth" | "auth-worker" => {
+                auth::read(line, &mut self.logins, out);
+                true
+            }
             _ => true,
         }
     }

@@ -8,6 +8,7 @@ mod fields;
 mod known;
 mod receive;
 mod refuse;
+mod session;
 
 use super::clock::Clock;
 use super::recent::Recent;
@@ -21,12 +22,25 @@ pub const ENTRY: Entry =
 /// Messages whose arrival is remembered.
 const MESSAGES: usize = 50_000;
 
+/// Verified signatures that wait for the arrival of their message.
+const SIGNATURES: usize = 1_000;
+
+/// Ends of connections that are remembered.
+const ENDS: usize = 1_000;
+
+/// How long after an end another line may tell the same one.
+const ENDED_MS: u64 = 5_000;
+
 /// Recipients of one message whose attempts are counted.
 const COUNTED_RECIPIENTS: usize = 1_000;
 
 #[derive(Default)]
 struct Exim {
     messages: Recent<Message, MESSAGES>,
+    /// What the signatures of messages that have not arrived yet are worth.
+    signatures: Recent<&'static str, SIGNATURES>,
+    /// When the connections of clients ended.
+    ended: Recent<Time, ENDS>,
 }
 
 /// What an arrival says that its deliveries do not.
@@ -147,10 +161,30 @@ impl Exim {
             "Completed" => {
                 self.messages.remove(line.id);
             }
-            _ => out.extend(refuse::reception(line).map(Event::from)),
+            "DKIM:" => self.signature(line.id, rest),
+            _ => match refuse::reception(line) {
+                Some(reception) => out.push(reception.into()),
+                None => {
+                    self.session(line, out);
+                }
+            },
         }
         // Whatever else Exim says of a message is a remark on it.
         Reading::Recognised
+    }
+
+    /// `d=src.ex s=x c=relaxed/relaxed a=rsa-sha256 b=2048 [verification succeeded]` before the arrival. One good
+    /// signature is enough (RFC 6376 section 6.1); the words are those of RFC 8601.
+    fn signature(&mut self, id: &str, rest: &str) {
+        let result = match rest.rsplit_once('[').map_or("", |(_, result)| result) {
+            result if result.starts_with("verification succeeded") => "pass",
+            result if result.starts_with("verification failed") => "fail",
+            result if result.starts_with("invalid") => "permerror",
+            _ => return,
+        };
+        if self.signatures.get(id).is_none_or(|before| *before != "pass") {
+            self.signatures.insert(id, result);
+        }
     }
 
     fn of_no_message(&mut self, line: &Line<'_>, out: &mut Vec<Event>) -> Reading {
@@ -158,6 +192,8 @@ impl Exim {
             out.push(reception.into());
         } else if let Some(failure) = refuse::authentication(line) {
             out.push(failure.into());
+        } else if self.session(line, out) {
+            return Reading::Recognised;
         } else if !known::is_known(line.text) {
             return Reading::Unrecognised;
         }

@@ -1,8 +1,9 @@
 //! The head of a log line: when, where, which program, which process.
 //!
-//! Known forms: RFC 3164 (`Nov 22 10:16:48 mx postfix/qmgr[812]: …`), the same with an RFC 3339 time (rsyslog,
-//! journalctl `short-iso`), journalctl `short-full`, RFC 5424, a journal entry as JSON, a line of Docker's JSON log
-//! (which may hold another head), and a program's own log without a host.
+//! Known forms: RFC 3164 (`Nov 22 10:16:48 mx postfix/qmgr[812]: …`, also as syslogd of FreeBSD and Solaris write it),
+//! the same with an RFC 3339 time (rsyslog, journalctl `short-iso`), journalctl `short-full` and `short-unix`, RFC 5424,
+//! a journal entry as JSON, a line of a container's log as Docker's JSON or as the CRI writes it (which may hold another
+//! head), and a program's own log without a host.
 
 use std::borrow::Cow;
 
@@ -39,7 +40,17 @@ pub fn split<'a>(line: &'a str, clock: &Clock) -> Option<Head<'a>> {
         return Some(head);
     }
     let (time, rest) = time(line, clock)?;
+    if let Some(inner) = of_container(rest) {
+        return Some(split(inner, clock).unwrap_or_else(|| tagged(time, inner)));
+    }
     Some(tagged(time, rest))
+}
+
+/// `stdout F line`: what the container runtime interface of Kubernetes writes behind its time. `F` is a full line; a
+/// part of one, `P`, cannot be put together here.
+fn of_container(rest: &str) -> Option<&str> {
+    let after = rest.strip_prefix("std")?;
+    after.strip_prefix("out F ").or_else(|| after.strip_prefix("err F "))
 }
 
 /// Takes a time off the front of `text`: any of the forms that logs begin with. The rest begins after one space.
@@ -52,8 +63,50 @@ pub fn time<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
         // journalctl short-full: a weekday before the date.
         let (_, rest) = text.split_once(' ').filter(|(day, _)| day.len() == 3)?;
         rest.as_bytes().first().filter(|byte| byte.is_ascii_digit())?;
-        dated(rest, clock)
+        in_zone(rest, clock)
     })
+}
+
+/// Hours east of Greenwich of the abbreviations that stand for one zone only.
+const ZONES: [(&str, i64); 21] = [
+    ("UTC", 0),
+    ("GMT", 0),
+    ("WET", 0),
+    ("WEST", 1),
+    ("BST", 1),
+    ("CET", 1),
+    ("CEST", 2),
+    ("EET", 2),
+    ("EEST", 3),
+    ("MSK", 3),
+    ("JST", 9),
+    ("AEST", 10),
+    ("AEDT", 11),
+    ("NZST", 12),
+    ("NZDT", 13),
+    ("EST", -5),
+    ("EDT", -4),
+    ("MST", -7),
+    ("MDT", -6),
+    ("PST", -8),
+    ("PDT", -7),
+];
+
+/// `2026-11-22 10:16:48 CET`: an abbreviation that stands for several zones is taken for the one that the log is read in.
+fn in_zone<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
+    let day = calendar(text)?;
+    let Some((word, rest)) = day.rest.strip_prefix(' ').and_then(|rest| cut(rest, b' ')) else {
+        return dated(text, clock);
+    };
+    if let Some((_, hours)) = ZONES.iter().find(|(zone, _)| *zone == word) {
+        let at = utc(day.year, day.month, day.day, day.seconds, day.micros)?;
+        return Some((Time(at.0 - hours * 3_600_000_000), rest));
+    }
+    if (2..=5).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        let at = clock.dated(i32::try_from(day.year).ok()?, day.month, day.day, day.seconds, day.micros)?;
+        return Some((at, rest));
+    }
+    dated(text, clock)
 }
 
 /// `Nov 22 10:16:48`, `Nov  2 10:16:48.123456`
@@ -85,8 +138,18 @@ fn yearless<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
     Some((clock.yearless(month, day, seconds, micros)?, after_space(rest)))
 }
 
-/// `2026-11-22T10:16:48.123456+01:00`, `2026-11-22 10:16:48`, `2026-11-22 10:16:48.123 +0100`
-fn dated<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
+/// A day of the calendar and a time of that day, and what is behind them.
+struct Calendar<'a> {
+    year: u32,
+    month: u32,
+    day: u32,
+    seconds: u32,
+    micros: u32,
+    rest: &'a str,
+}
+
+/// `2026-11-22T10:16:48.123456`, `2026/11/22 10:16:48`
+fn calendar(text: &str) -> Option<Calendar<'_>> {
     let bytes = text.as_bytes();
     if bytes.len() < 19
         || !matches!((bytes[4], bytes[7]), (b'-', b'-') | (b'/', b'/'))
@@ -97,12 +160,25 @@ fn dated<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
     let year = number(text.get(..4)?)?;
     let (month, day) = (number(text.get(5..7)?)?, number(text.get(8..10)?)?);
     let (seconds, micros, rest) = of_day(text.get(11..)?)?;
+    Some(Calendar { year, month, day, seconds, micros, rest })
+}
+
+/// `2026-11-22T10:16:48.123456+01:00`, `2026-11-22 10:16:48`, `2026-11-22 10:16:48.123 +0100`, `1795342608.123456`
+fn dated<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
+    let Some(Calendar { year, month, day, seconds, micros, rest }) = calendar(text) else { return since_1970(text) };
     let (offset, rest) = offset(rest);
     let at = match offset {
         Some(offset) => Time(utc(year, month, day, seconds, micros)?.0 - i64::from(offset) * 1_000_000),
         None => clock.dated(i32::try_from(year).ok()?, month, day, seconds, micros)?,
     };
     Some((at, after_space(rest)))
+}
+
+/// `1795342608.123456 `: journalctl `short-unix`, in seconds.
+fn since_1970(text: &str) -> Option<(Time, &str)> {
+    let (seconds, rest) = cut(text, b'.').filter(|(seconds, _)| seconds.len() == 10)?;
+    let (micros, rest) = cut(rest, b' ').filter(|(micros, _)| micros.len() == 6)?;
+    Some((Time(i64::from(number(seconds)?) * 1_000_000 + i64::from(number(micros)?)), rest))
 }
 
 fn utc(year: u32, month: u32, day: u32, seconds: u32, micros: u32) -> Option<Time> {
@@ -162,8 +238,14 @@ fn priority(line: &str) -> &str {
     }
 }
 
-/// `host program[pid]: message`, or `program[pid]: message` of a program's own log.
+/// `host program[pid]: message`, or `program[pid]: message` of a program's own log. FreeBSD's syslogd puts facility and
+/// severity before the host when it is told to, `<mail.info>`, Solaris's an identity before the message,
+/// `[ID 197553 mail.info]`.
 fn tagged(time: Time, rest: &str) -> Head<'_> {
+    let rest = match rest.strip_prefix('<').and_then(|rest| rest.split_once("> ")) {
+        Some((facility, rest)) if facility.len() <= 20 && !facility.contains(' ') => rest,
+        _ => rest,
+    };
     let (first, after) = cut(rest, b' ').unwrap_or((rest, ""));
     let (host, tag_and_message) = if first.ends_with(':') { ("", rest) } else { (first, after) };
     let end = memchr::memchr3(b':', b' ', b'[', tag_and_message.as_bytes()).unwrap_or(tag_and_message.len());
@@ -173,6 +255,10 @@ fn tagged(time: Time, rest: &str) -> Head<'_> {
         None => (None, after),
     };
     let message = after_space(after.strip_prefix(':').unwrap_or(after));
+    let message = match message.strip_prefix("[ID ").and_then(|rest| rest.split_once("] ")) {
+        Some((id, rest)) if id.starts_with(|c: char| c.is_ascii_digit()) => rest,
+        _ => message,
+    };
     Head { time, host: host.into(), program: program.into(), pid, message: message.into() }
 }
 
@@ -286,11 +372,13 @@ fn json<'a>(line: &'a str, clock: &Clock) -> Option<Head<'a>> {
     })
 }
 
-/// The line that Docker's JSON log wraps, without its line end, and when Docker saw it: for programs whose own lines do
-/// not begin as a syslog's do.
+/// The line that a container's log wraps, Docker's JSON or the CRI's, without its line end, and when it was seen: for
+/// programs whose own lines do not begin as a syslog's do.
 pub fn unwrapped(line: &str) -> Option<(Time, Cow<'_, str>)> {
     if !line.starts_with("{\"") {
-        return None;
+        let (time, rest) = line.split_once(' ')?;
+        let text = of_container(rest)?;
+        return Some((time.parse().ok()?, Cow::Borrowed(text)));
     }
     let entry: Entry<'_> = serde_json::from_str(line).ok()?;
     let text = match entry.log? {
@@ -300,8 +388,12 @@ pub fn unwrapped(line: &str) -> Option<(Time, Cow<'_, str>)> {
     Some((entry.time?.parse().ok()?, text))
 }
 
+/// Decimal digits only; `None` past what 32 bits hold.
 fn number(text: &str) -> Option<u32> {
-    text.bytes().try_fold(0_u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
+    text.bytes().try_fold(0_u32, |sum, byte| {
+        let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 fn after_space(text: &str) -> &str {
@@ -357,6 +449,31 @@ mod tests {
             r#"{"log":"a[1]: b\n","time":"2026-11-22T10:16:49.1Z"}"#,
             ("2026-11-22T10:16:49.1Z", "", "a", Some(1), "b"),
         );
+    }
+
+    #[test]
+    fn the_forms_of_other_systems_and_of_containers() {
+        let inner = ("mx", "postfix/qmgr", Some(812), "4F: removed");
+        for (line, time) in [
+            ("1795342608.123456 mx postfix/qmgr[812]: 4F: removed", "2026-11-22T10:16:48.123456Z"),
+            ("Sun 2026-11-22 10:16:48 CET mx postfix/qmgr[812]: 4F: removed", "2026-11-22T09:16:48Z"),
+            ("Sun 2026-11-22 10:16:48 XYZ mx postfix/qmgr[812]: 4F: removed", "2026-11-22T10:16:48Z"),
+            ("Nov 22 10:16:48 <mail.info> mx postfix/qmgr[812]: 4F: removed", "2026-11-22T10:16:48Z"),
+            ("Nov 22 10:16:48 mx postfix/qmgr[812]: [ID 197553 mail.info] 4F: removed", "2026-11-22T10:16:48Z"),
+            (
+                "2026-11-22T10:16:49.123456789Z stdout F Nov 22 10:16:48 mx postfix/qmgr[812]: 4F: removed",
+                "2026-11-22T10:16:48Z",
+            ),
+        ] {
+            check(line, (time, inner.0, inner.1, inner.2, inner.3));
+        }
+        check(
+            "2026-11-22T10:16:49.5Z stderr F imap-login: Info: x",
+            ("2026-11-22T10:16:49.5Z", "", "imap-login", None, "Info: x"),
+        );
+        let found = unwrapped("2026-11-22T10:16:49.5Z stdout F 2026-11-22 10:16:48 1rfXYZ-0001Ab-2C Completed");
+        let (_, text) = found.unwrap();
+        assert_eq!(text, "2026-11-22 10:16:48 1rfXYZ-0001Ab-2C Completed");
     }
 
     #[test]

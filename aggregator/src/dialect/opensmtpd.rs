@@ -1,13 +1,15 @@
-//! OpenSMTPD (`smtpd`), by syslog: `5df87c9c42abeddb smtp message msgid=… size=…` since 6.0, and the older form with
-//! `event=message`.
+//! OpenSMTPD (`smtpd`), by syslog: `5df87c9c42abeddb smtp message msgid=… size=…` since 6.0, the older form with
+//! `event=message`, and the sentences before it ([`old`]).
 //!
 //! An envelope's id begins with its message's id, eight digits: that is the queue id here.
+
+mod old;
 
 use super::clock::Clock;
 use super::recent::Recent;
 use super::text::{duration_ms, mailbox, queued_as, reply_codes};
 use super::{Dialect, Entry, Reading, head};
-use crate::event::{Address, AuthEvent, Delivery, DeliveryOutcome, Event, Reception, ReceptionVerdict, Time};
+use crate::event::{self, Address, AuthEvent, Delivery, DeliveryOutcome, Event, Reception, ReceptionVerdict, Time};
 
 /// The registry's entry.
 pub const ENTRY: Entry =
@@ -31,6 +33,8 @@ struct OpenSmtpd {
 /// What the lines of a session say one after the other.
 #[derive(Debug, Default, Clone)]
 struct Session {
+    /// When a client came.
+    since: Option<Time>,
     client_ip: Option<Address>,
     client_name: String,
     user: String,
@@ -55,6 +59,12 @@ struct Line<'a> {
     text: &'a str,
 }
 
+impl<'a> Line<'a> {
+    fn of(head: &'a head::Head<'_>, session: &'a str, text: &'a str) -> Self {
+        Self { time: head.time, node: &head.host, session, text }
+    }
+}
+
 fn looks_like(line: &str) -> bool {
     line.contains(" smtpd[")
 }
@@ -66,28 +76,40 @@ impl Dialect for OpenSmtpd {
         };
         let message = &*head.message;
         let Some((session, rest)) = message.split_once(' ').filter(|(word, _)| is_id(word, 16)) else {
+            if let Some(said) = old::said(message) {
+                self.part(said.part, &Line::of(&head, &said.session, &said.text), out);
+                return Reading::Recognised;
+            }
             return if is_known(message) { Reading::Recognised } else { Reading::Unrecognised };
         };
         let Some((part, text)) = rest.split_once(' ') else { return Reading::Unrecognised };
         let text = text.strip_prefix("event=").unwrap_or(text);
-        let line = Line { time: head.time, node: &head.host, session, text };
-        match part {
-            "smtp" => self.smtp(&line, out),
-            "mta" => self.mta(&line, out),
-            "mda" => self.delivery(&line, "mda", out),
-            "filters" | "filter" | "queue" | "scheduler" | "control" | "lka" | "ruleset" => {}
-            _ => return Reading::Unrecognised,
+        match self.part(part, &Line::of(&head, session, text), out) {
+            true => Reading::Recognised,
+            false => Reading::Unrecognised,
         }
-        Reading::Recognised
     }
 }
 
 impl OpenSmtpd {
+    /// Whether there is such a part.
+    fn part(&mut self, part: &str, line: &Line<'_>, out: &mut Vec<Event>) -> bool {
+        match part {
+            "smtp" => self.smtp(line, out),
+            "mta" => self.mta(line, out),
+            "mda" => self.delivery(line, "mda", out),
+            "filters" | "filter" | "queue" | "scheduler" | "control" | "lka" | "ruleset" => {}
+            _ => return false,
+        }
+        true
+    }
+
     fn smtp(&mut self, line: &Line<'_>, out: &mut Vec<Event>) {
         match line.text.split(' ').next().unwrap_or_default() {
             "connected" => self.sessions.insert(
                 line.session,
                 Session {
+                    since: Some(line.time),
                     client_ip: address(value(line.text, "address")),
                     client_name: host_name(value(line.text, "host")).to_owned(),
                     ..Session::default()
@@ -98,11 +120,36 @@ impl OpenSmtpd {
             "message" => self.message(line, out),
             "envelope" => self.envelope(line, out),
             "failed-command" => out.extend(self.failed_command(line).map(Event::from)),
-            "disconnected" | "closed" => {
-                self.sessions.remove(line.session);
-            }
+            "disconnected" | "closed" => self.disconnected(line, out),
             _ => {}
         }
+    }
+
+    /// `smtp disconnected reason=quit`: the end of a session whose begin was seen.
+    fn disconnected(&mut self, line: &Line<'_>, out: &mut Vec<Event>) {
+        let Some((session, since)) =
+            self.sessions.remove(line.session).and_then(|session| session.since.map(|since| (session, since)))
+        else {
+            return;
+        };
+        let reason = match value(line.text, "reason") {
+            "quit" => "logout",
+            "timeout" => "timeout",
+            _ => "disconnected",
+        };
+        out.push(
+            event::Session {
+                ts: line.time,
+                node: line.node.to_owned(),
+                protocol: "smtp".to_owned(),
+                user: session.user,
+                client_ip: session.client_ip,
+                duration_ms: Some(line.time.millis_since(since)),
+                end_reason: reason.to_owned(),
+                ..event::Session::default()
+            }
+            .into(),
+        );
     }
 
     fn mta(&mut self, line: &Line<'_>, out: &mut Vec<Event>) {
@@ -234,6 +281,7 @@ impl OpenSmtpd {
             mta: ENTRY.name.to_owned(),
             client_ip: address(value(line.text, "address")).or(session.client_ip),
             client_name: session.client_name.clone(),
+            helo: argument("EHLO").or_else(|| argument("HELO")).unwrap_or_default().to_owned(),
             auth_user: session.user.clone(),
             sender_user: sender_user.to_owned(),
             sender_domain,

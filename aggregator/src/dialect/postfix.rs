@@ -24,7 +24,14 @@ pub const ENTRY: Entry = Entry { name: "postfix", title: "Postfix", make: || Box
 fn looks_like(line: &str) -> bool {
     static MARKS: Marks =
         Marks::new(|| [" postfix/", " postfix-", "\"postfix/"].iter().map(memmem::Finder::new).collect());
-    MARKS.any_in(line)
+    MARKS.any_in(line) || is_of_another_name(line)
+}
+
+/// `mx-out/qmgr[812]: …`: an instance whose `syslog_name` is the site's own.
+fn is_of_another_name(line: &str) -> bool {
+    let Some((before, _)) = cut(line, b'[') else { return false };
+    let tag = before.rsplit([' ', '"']).next().unwrap_or_default();
+    tag.rsplit_once('/').is_some_and(|(instance, agent)| known::is_agent(instance, agent))
 }
 
 #[derive(Default)]

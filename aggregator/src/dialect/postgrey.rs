@@ -65,7 +65,7 @@ fn field<'a>(decision: &'a str, name: &str) -> &'a str {
 }
 
 fn is_known(text: &str) -> bool {
-    const BEGIN: [&str; 16] = [
+    const BEGIN: [&str; 18] = [
         "action=pass",
         "cleaning ",
         "HUP received",
@@ -82,6 +82,8 @@ fn is_known(text: &str) -> bool {
         "whitelisted",
         "Server closing",
         "rm ",
+        "Exiting",
+        "correcting ",
     ];
     BEGIN.iter().any(|begin| text.starts_with(begin))
 }

@@ -86,7 +86,7 @@ fn scan(time: Time, host: &str, text: &str) -> Option<Reception> {
         mta: ENTRY.name.to_owned(),
         queue_id: defined(field(before, "qid: ")).to_owned(),
         message_id: defined(field(before, "id: ")).to_owned(),
-        client_ip: field(before, "ip: ").parse().ok(),
+        client_ip: field(before, "ip: ").trim_start_matches('[').trim_end_matches(']').parse().ok(),
         auth_user: defined(field(before, "user: ")).to_owned(),
         sender_user: sender_user.to_owned(),
         sender_domain,
@@ -94,6 +94,8 @@ fn scan(time: Time, host: &str, text: &str) -> Option<Reception> {
         rcpt_domain: mailbox(recipients.split(',').next().unwrap_or_default()).1,
         size_bytes: field(after, "len: ").parse().ok(),
         verdict: verdict(action),
+        class: class(action).to_owned(),
+        class_rule: if class(action).is_empty() { "" } else { ENTRY.name }.to_owned(),
         response: forced(after).to_owned(),
         spf: names(symbols::SPF),
         dkim: names(symbols::DKIM),
@@ -113,6 +115,15 @@ fn verdict(action: &str) -> ReceptionVerdict {
         "discard" => ReceptionVerdict::Discarded,
         "quarantine" => ReceptionVerdict::Quarantined,
         _ => ReceptionVerdict::Accepted,
+    }
+}
+
+/// Why the message is not taken, where the action alone says so.
+fn class(action: &str) -> &'static str {
+    match action {
+        "reject" | "discard" | "quarantine" => "spam_content",
+        "greylist" => "greylisted",
+        _ => "",
     }
 }
 
@@ -180,7 +191,7 @@ mod tests {
         assert_eq!(
             events,
             [
-                r#"{"table":"receptions","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"rspamd","client_ip":"192.0.2.7","size_bytes":12,"verdict":"rejected","response":"Gtube pattern","spam_symbols":{"GTUBE":0.0}}"#
+                r#"{"table":"receptions","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"rspamd","client_ip":"192.0.2.7","size_bytes":12,"verdict":"rejected","class":"spam_content","class_rule":"rspamd","response":"Gtube pattern","spam_symbols":{"GTUBE":0.0}}"#
             ]
         );
     }

@@ -37,6 +37,7 @@ fn names_are_unique_and_found() {
 fn a_wrong_dialect_can_be_told_from_a_sample() {
     let guessed = |sample: &str| guess(sample.lines()).map(|entry| entry.name);
     assert_eq!(guessed("Nov 22 10:16:48 mx postfix/qmgr[1]: 4F1C2A3B5D: removed"), Some("postfix"));
+    assert_eq!(guessed("Nov 22 10:16:48 mx mx-out/qmgr[1]: 4F1C2A3B5D: removed"), Some("postfix"));
     assert_eq!(guessed("Nov 22 10:16:48 mx dovecot: imap-login: Login: user=<a>"), Some("dovecot"));
     assert_eq!(guessed("2026-11-22 10:16:48 1rfXYZ-0001Ab-2C Completed"), Some("exim"));
     assert_eq!(guessed("a\nb\nc\nd"), None);
@@ -49,6 +50,33 @@ fn a_line_beyond_the_limit_is_not_looked_into() {
     assert_eq!(reader.line(&line, &mut Vec::new()), Reading::Recognised);
     line.resize(MAX_LINE_BYTES + 1, b'x');
     assert_eq!(reader.line(&line, &mut Vec::new()), Reading::Unrecognised);
+}
+
+#[test]
+fn a_line_that_stands_for_repetitions_is_read_as_often_as_the_message_came() {
+    let failed = "warning: unknown[192.0.2.1]: SASL LOGIN authentication failed: x, sasl_username=ann";
+    let event = r#"{"table":"auth_events","ts":"2026-11-22T10:16:48.000000Z","node":"mx","protocol":"smtp","user":"ann","client_ip":"192.0.2.1","mechanism":"LOGIN","result":"failed","reason":"x"}"#;
+    for dialect in ["postfix", "mail"] {
+        let head = "Nov 22 10:16:48 mx postfix/smtpd[1]: ";
+        let repeated = format!("{head}message repeated 2 times: [ {failed}]");
+        assert_eq!(events_of(dialect, &[&repeated]), [event; 2]);
+        let (first, last) = (format!("{head}{failed}"), "Nov 22 10:16:50 mx last message repeated 3 times");
+        assert_eq!(events_of(dialect, &[&first, last]), [event; 4]);
+        // Of a line that made no event nothing is repeated.
+        let quiet = format!("{head}connect from unknown[192.0.2.1]");
+        assert_eq!(events_of(dialect, &[&first, &quiet, last]), [event; 1]);
+    }
+}
+
+#[test]
+fn what_may_stand_before_a_line_is_taken_off() {
+    let line = b"Nov 22 10:16:48 mx postfix/smtpd[1]: connect from a[192.0.2.1]\r\n";
+    for before in [&b"\xef\xbb\xbf"[..], b"\0", b"\0\0\0\0"] {
+        let mut reader = Reader::new(find("postfix").unwrap(), clock());
+        let raw = [before, &line[..]].concat();
+        assert_eq!(reader.line(&raw, &mut Vec::new()), Reading::Recognised);
+        assert_eq!(reader.time(&raw), "2026-11-22T10:16:48Z".parse().ok());
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ row! {
         bytes_out: Option<u64>,
         /// How many commands.
         commands: Option<u32>,
-        /// `logout`, `timeout`, `disconnected`, `protocol_error`, `shutdown` …
+        /// `logout`, `timeout`, `disconnected`, `protocol_error`, `refused`, `shutdown` …
         end_reason: String,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Files are read oldest first, whatever their order on the command line, because a dialect remembers from one file to
 //! the next. What was read before is known by its content and skipped. A mailbox among them is searched for reports.
-//! Nothing here waits for a network: batches go into the spool, and while that is full the reading waits.
+//! Nothing here waits for a network: batches go into the spool, and while that or its disk is full the reading waits.
 
 mod reports;
 
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::input::Input;
 use super::mailbox::{self, Mailbox};
 use super::origin::Origins;
+use super::room::Waiting;
 use super::scribe::Scribe;
 use super::tap::Tap;
 use super::{BATCH_BYTES, BATCH_EVENTS, BATCH_ROOM, names};
@@ -61,6 +62,8 @@ pub struct Progress {
     pub bytes: Arc<AtomicU64>,
     /// Lines read.
     pub lines: Arc<AtomicU64>,
+    /// The disk that the reading waits for.
+    pub waiting: Waiting,
 }
 
 /// What became of one log.
@@ -167,6 +170,12 @@ impl Import {
         self.spool.shelf()
     }
 
+    /// What goes wrong next on the spool's disk.
+    #[cfg(test)]
+    pub(super) fn faults(&self) -> Arc<spool::Faults> {
+        self.spool.faults()
+    }
+
     /// How far it is.
     pub fn progress(&self) -> Progress {
         self.progress.clone()
@@ -216,7 +225,7 @@ impl Import {
     /// goes on after them.
     ///
     /// # Errors
-    /// The spool's disk did not take a batch.
+    /// The spool's disk did not take a batch, for another reason than that it is full.
     pub fn read(&mut self, mut logs: Vec<Log>, stop: &CancellationToken) -> Result<Vec<Done>, spool::Error> {
         logs.sort_by_key(|log| log.first);
         let (mut done, mut before) = (Vec::new(), 0);
@@ -256,6 +265,9 @@ impl Import {
             Some(path) => Input::open(path, &bytes),
             None => Err(io::Error::other("begins as a log that was read before; give it as a file to import it")),
         };
+        // By its whole name a follower finds what rotation has made of it since.
+        let whole = path.as_ref().and_then(|path| std::path::absolute(path).ok());
+        let name = whole.map_or(name, |path| path.to_string_lossy().into_owned());
         let opened = Tap::open(input, reopen, &mut self.origins, &name, &mut reader, false, self.now);
         let state = match opened {
             Err(why) => State::Failed { message: why.to_string() },
@@ -344,7 +356,12 @@ impl Import {
             }
             std::thread::sleep(ROOM_POLL);
         }
-        self.spool.seal(&mut self.events, Some(&self.origins.encode()))?;
+        let checkpoint = self.origins.encode();
+        let sealed = self.progress.waiting.until_done(stop, || self.spool.seal(&mut self.events, Some(&checkpoint)))?;
+        if sealed.is_none() {
+            // As above.
+            return Ok(());
+        }
         self.events.clear();
         self.pending_bytes = 0;
         self.unsealed = false;

@@ -1,5 +1,6 @@
 //! Imports and followed logs on real files, with rotations of every kind and deaths at every point.
 
+mod room;
 mod strange;
 
 use std::collections::BTreeMap;
@@ -307,6 +308,37 @@ fn what_the_node_follows_is_left_to_it_and_what_was_imported_it_does_not_read_ag
     drop(follower);
     world.append("mail.log", 1);
     assert_eq!(states(&world.import(&["mail.log"]).0), [&read(1, true)]);
+    world.assert_each_once();
+}
+
+#[test]
+fn what_was_imported_with_its_rotated_files_is_read_on_by_the_node_after_another_rotation_each_line_once() {
+    let mut world = World::new();
+    let rotate = Step::Rotate { late_lines: 3 };
+    for _ in 0..3 {
+        world.append("mail.log", 400);
+        world.step(&Step::Rotate { late_lines: 0 }, &mut None);
+    }
+    // As a shell in that folder names them; the node's configuration has the whole name.
+    let names = ["./mail.log", "./mail.log.1", "./mail.log.2.gz", "./mail.log.3.gz"];
+    assert!(names.iter().all(|name| world.path(name).exists()));
+    let (done, _) = world.import(&names);
+    assert!(done.iter().all(|done| matches!(done.state, State::Read { resumed: false, .. })), "{done:?}");
+    // Lines that come after the import, into the file that rotation then renames, and behind the rename.
+    world.append("mail.log", 7);
+    world.step(&rotate, &mut None);
+    world.step(&rotate, &mut None);
+    let mut follower = None;
+    for last in [Step::Look, Step::Seal, Step::Ship] {
+        world.step(&last, &mut follower);
+    }
+    world.assert_each_once();
+    // And an import of everything once more leaves it to the node, or finds nothing new.
+    let (done, _) = world.import(&["mail.log", "mail.log.1", "mail.log.2.gz", "mail.log.5.gz"]);
+    assert!(done.iter().all(|done| matches!(done.state, State::Followed | State::Known)), "{done:?}");
+    drop(follower);
+    let (done, _) = world.import(&["mail.log", "mail.log.1", "mail.log.2.gz", "mail.log.5.gz"]);
+    assert!(done.iter().all(|done| done.state == State::Known), "{done:?}");
     world.assert_each_once();
 }
 

@@ -61,15 +61,21 @@ impl Files {
     }
 
     /// Puts a whole file in place, atomically, its bytes on the disk first. [`sync_dir`](Self::sync_dir) makes the
-    /// name durable too.
+    /// name durable too. On a disk that is full nothing is left of what did not fit: others need that room, and so may
+    /// the checkpoint with which a segment leaves.
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let partial = self.path(&[name, PARTIAL].concat());
         self.step(|| {
             let _ = fs::write(&partial, &bytes[..bytes.len() / 2]);
         })?;
-        let mut file = File::create(&partial)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
+        let written = File::create(&partial).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        if let Err(why) = written {
+            let _ = fs::remove_file(&partial);
+            return Err(why);
+        }
         self.step(|| ())?;
         fs::rename(&partial, self.path(name))
     }

@@ -144,11 +144,19 @@ impl Shelf {
     }
 
     fn keep_checkpoint(&self, sequence: u64) -> io::Result<()> {
-        if let Some(checkpoint) = self.open(sequence).ok().and_then(|segment| segment.header.checkpoint()) {
-            self.files.put(CHECKPOINT, &checkpoint)?;
-            self.files.sync_dir()?;
+        let Some(checkpoint) = self.open(sequence).ok().and_then(|segment| segment.header.checkpoint()) else {
+            return Ok(());
+        };
+        match self.files.put(CHECKPOINT, &checkpoint).and_then(|()| self.files.sync_dir()) {
+            // A full disk must not keep what makes room from leaving; a later segment has a later checkpoint.
+            Err(why) if why.kind() == io::ErrorKind::StorageFull && self.has_later_checkpoint(sequence) => Ok(()),
+            kept => kept,
         }
-        Ok(())
+    }
+
+    fn has_later_checkpoint(&self, sequence: u64) -> bool {
+        let later = self.sequences().into_iter().filter(|other| *other > sequence);
+        later.filter_map(|other| self.open(other).ok()).any(|segment| segment.header.checkpoint().is_some())
     }
 
     /// Takes a segment off that can never be shipped, and keeps its file under another name. Its checkpoint outlives

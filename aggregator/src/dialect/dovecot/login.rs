@@ -7,10 +7,17 @@ use crate::event::{Address, AuthEvent, Event, Time};
 /// Sessions whose beginning is remembered.
 const SESSIONS: usize = 50_000;
 
-/// The sessions that have begun, by session id.
+/// Failed attempts that are remembered until their connection ends.
+const TOLD: usize = 10_000;
+
+/// The sessions that have begun, by session id, and what was told of them.
 #[derive(Default)]
 pub struct Logins {
     open: Recent<Login, SESSIONS>,
+    /// Sessions, or users and addresses, whose failed attempts the authentication service has told.
+    told: Recent<(), TOLD>,
+    /// Whether this log has sessions.
+    sessions: bool,
 }
 
 /// The beginning of a session.
@@ -29,6 +36,9 @@ const REFUSED: &[&str] = &[
     "temporary failure",
     "temporary authentication failure",
     "tried to use disallowed plaintext auth",
+    // Before 2.0.
+    "tried to use disabled plaintext auth",
+    "proxy dest auth failed",
     "tried to use unsupported auth mechanism",
     "Maximum number of connections from user+IP exceeded",
     "user disabled",
@@ -53,10 +63,17 @@ impl Logins {
     pub fn read(&mut self, line: &Line<'_>, protocol: &str, out: &mut Vec<Event>) -> bool {
         let text = line.text;
         let entered = text.starts_with("Login: user=") || text.starts_with("Logged in: user=");
+        // A proxy lets in whom the server behind it lets in.
+        let entered = entered || (text.starts_with("proxy(") && text.contains("): started proxying to "));
         if !entered && !ENDED.iter().any(|start| text.starts_with(start)) {
-            return text.starts_with("proxy(") || text.starts_with("Login: proxy") || text.starts_with("SSL ");
+            let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
+            return begins(&["proxy(", "Login: proxy", "SSL "])
+                // A mechanism that is not there; the end of the connection tells the attempt.
+                || begins(&["Authenticate ", "APOP "]) && text.contains(" failed: ");
         }
         let (what, fields) = text.split_once(": user=").unwrap_or((text, ""));
+        let session = field(fields, "session=");
+        self.sees(session);
         let refused = !entered && REFUSED.iter().any(|reason| what.contains(reason));
         if !entered && !refused {
             return true;
@@ -67,9 +84,11 @@ impl Logins {
             Some(inside) => inside.split_once(">, ").map_or(inside.trim_end_matches('>'), |(user, _)| user),
             None => fields.split(',').next().unwrap_or_default(),
         };
-        let session = field(fields, "session=");
         if entered && !session.is_empty() {
             self.open.insert(session, Login { since: line.time, client_ip });
+        }
+        if self.told.remove(&*key(session, user, client_ip)).is_some() && !entered && what.contains("auth failed") {
+            return true;
         }
         out.push(
             AuthEvent {
@@ -88,16 +107,43 @@ impl Logins {
         true
     }
 
+    /// A line of a session, if it has one.
+    pub fn sees(&mut self, session: &str) {
+        self.sessions |= !session.is_empty();
+    }
+
+    /// Whether the authentication service is to tell a failed attempt: what it tells, the end of the connection does
+    /// not. One without a session is a mail server's, which tells it itself, unless this log has no sessions.
+    pub fn tells(&mut self, session: &str, user: &str, client_ip: Option<Address>) -> bool {
+        self.sees(session);
+        if session.is_empty() && self.sessions {
+            return false;
+        }
+        self.told.insert(&*key(session, user, client_ip), ());
+        true
+    }
+
     /// The beginning of a session that has ended.
     pub fn end(&mut self, session: &str) -> Option<Login> {
         self.open.remove(session)
     }
 }
 
-/// `Disconnected: Connection closed (auth failed, 1 attempts in 2 secs)`: what stands in the first brackets.
-fn reason(what: &str) -> &str {
-    match what.split_once('(') {
-        Some((before, inside)) if !before.starts_with("Maximum") => inside.split(')').next().unwrap_or_default(),
-        _ => what,
+/// What an attempt is known by until its connection ends.
+fn key(session: &str, user: &str, client_ip: Option<Address>) -> String {
+    match (session, client_ip) {
+        ("", Some(ip)) => [user, "\0", &ip.to_string()].concat(),
+        _ => session.to_owned(),
     }
+}
+
+/// `Disconnected: Connection closed: read(size=1026) failed (auth failed, 1 attempts in 2 secs)`: what stands in the
+/// brackets with the reason.
+fn reason(what: &str) -> &str {
+    if what.starts_with("Maximum") {
+        return what;
+    }
+    let inside = what.match_indices('(').filter_map(|(at, _)| what.get(at + 1..)?.split(')').next());
+    let mut inside = inside.filter(|inside| REFUSED.iter().any(|reason| inside.contains(reason)));
+    inside.next().unwrap_or(what)
 }

@@ -58,6 +58,7 @@ fn failed_log_ins_and_connections_without_one() {
             r#"{"table":"auth_events","protocol":"imap","user":"bob","client_ip":"192.0.2.7","mechanism":"LOGIN","result":"failed","reason":"auth failed, 1 attempts in 2 secs"}"#,
             r#"{"table":"auth_events","protocol":"imap","user":"bob","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"failed","reason":"auth failed, 1 attempts in 2 secs"}"#,
             r#"{"table":"auth_events","protocol":"imap","user":"bob","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"failed","reason":"Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)"}"#,
+            r#"{"table":"auth_events","user":"bob","client_ip":"192.0.2.7","result":"failed","reason":"Password mismatch"}"#,
         ],
     );
 }
@@ -76,7 +77,98 @@ fn mailboxes_take_mail_or_do_not() {
         &[
             r#"{"table":"deliveries","mta":"dovecot","queue_id":"HSjQFmjQAmtjSwAAg+zDdQ","message_id":"1@client.test","rcpt_user":"u07","rcpt_domain":"example.test","outcome":"delivered","is_final":true,"response":"saved mail to INBOX","response_template":"saved mail to INBOX","protocol":"lmtp"}"#,
             r#"{"table":"deliveries","mta":"dovecot","rcpt_user":"bob","outcome":"delivered","is_final":true,"response":"stored mail into mailbox 'Junk'","response_template":"stored mail into mailbox 'Junk'","protocol":"lmtp"}"#,
+            r#"{"table":"deliveries","mta":"dovecot","queue_id":"a","message_id":"2@x","rcpt_user":"bob","outcome":"delivered","is_final":true,"response":"forwarded to <c@d.example>","response_template":"forwarded to <*>","protocol":"lmtp"}"#,
             r#"{"table":"deliveries","mta":"dovecot","queue_id":"a","message_id":"3@x","rcpt_user":"bob","outcome":"bounced","is_final":true,"class":"mailbox_full","class_rule":"mailbox-full","response":"save failed to INBOX: Quota exceeded (mailbox for user is full)","response_template":"save failed to INBOX: Quota exceeded (mailbox for user is full)","protocol":"lda"}"#,
         ],
+    );
+}
+
+#[test]
+fn an_attempt_that_auth_has_told_is_not_told_again_when_its_connection_ends() {
+    check(
+        &[
+            "Nov 22 10:16:48 mx dovecot: auth: passwd-file(ann@example.org,192.0.2.7,<gnzASAhhZoF/AAAB>): Password mismatch (given password: secret)",
+            "Nov 22 10:16:48 mx dovecot: auth-worker(812): conn unix:auth-worker (pid=7,uid=110): auth-worker<3>: sql(nobody,192.0.2.7,<gnzASAhhZoF/AAAB>): unknown user (SHA1 of given password: 5baa61)",
+            "Nov 22 10:16:48 mx dovecot: imap-login: Disconnected: Aborted login by logging out (auth failed, 2 attempts in 12 secs): user=<nobody>, method=PLAIN, rip=192.0.2.7, lip=127.0.0.1, secured, session=<gnzASAhhZoF/AAAB>",
+            // Postfix asked, and tells it itself.
+            "Nov 22 10:16:48 mx dovecot: auth: passwd-file(info,192.0.2.8): unknown user",
+            "Nov 22 10:16:48 mx dovecot: auth(ann,2001:db8::7,sasl:plain)<s2>: passwd-file: Password mismatch",
+            "Nov 22 10:16:48 mx dovecot: auth: policy(ann,192.0.2.9,<s3>): Authentication failure due to policy server refusal",
+        ],
+        &[
+            r#"{"table":"auth_events","user":"ann@example.org","client_ip":"192.0.2.7","result":"failed","reason":"Password mismatch"}"#,
+            r#"{"table":"auth_events","user":"nobody","client_ip":"192.0.2.7","result":"failed","reason":"unknown user"}"#,
+            r#"{"table":"auth_events","user":"ann","client_ip":"2001:db8::7","result":"failed","reason":"Password mismatch"}"#,
+            r#"{"table":"auth_events","user":"ann","client_ip":"192.0.2.9","result":"failed","reason":"Authentication failure due to policy server refusal"}"#,
+        ],
+    );
+}
+
+#[test]
+fn a_log_without_sessions_tells_each_attempt_once_too() {
+    check(
+        &[
+            "Nov 22 10:16:48 auth-worker(14442): Info: sql(bob,192.0.2.7): Password mismatch",
+            "Nov 22 10:16:48 imap-login: Info: Disconnected (auth failed, 1 attempts in 14 secs): user=<bob>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.25, TLS",
+            "Nov 22 10:16:48 auth-worker(14442): Info: pam(x): y,192.0.2.7): pam_authenticate() failed: Authentication failure (password mismatch?)",
+        ],
+        &[
+            r#"{"table":"auth_events","user":"bob","client_ip":"192.0.2.7","result":"failed","reason":"Password mismatch"}"#,
+            r#"{"table":"auth_events","user":"x): y","client_ip":"192.0.2.7","result":"failed","reason":"pam_authenticate() failed: Authentication failure (password mismatch?)"}"#,
+        ],
+    );
+}
+
+#[test]
+fn why_a_log_in_failed_is_told_from_why_the_connection_did_and_a_proxy_lets_in() {
+    check(
+        &[
+            "Nov 22 10:16:48 mx dovecot: imap-login: Disconnected: Connection closed: read(size=1026) failed: Connection reset by peer (auth failed, 1 attempts in 2 secs): user=<bob>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.25, session=<s>",
+            "Nov 22 10:16:48 mx dovecot: imap-login: Authenticate GSSAPI failed: Unsupported authentication mechanism.: user=<>, method=GSSAPI, rip=192.0.2.7, lip=192.0.2.25, session=<s>",
+            "Nov 22 10:16:48 mx dovecot: pop3-login: Disconnected (tried to use disabled plaintext auth): user=<>, rip=192.0.2.7, lip=192.0.2.25",
+            "Nov 22 10:16:48 mx dovecot: pop3-login: APOP failed: APOP not enabled: user=<>, rip=192.0.2.7, lip=192.0.2.25, session=<s>",
+            "Nov 22 10:16:48 mx dovecot: imap-login: proxy(ann): started proxying to 10.0.0.1:143: user=<ann>, method=PLAIN, rip=192.0.2.7, lip=192.0.2.25, TLS, session=<t>",
+        ],
+        &[
+            r#"{"table":"auth_events","protocol":"imap","user":"bob","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"failed","reason":"auth failed, 1 attempts in 2 secs"}"#,
+            r#"{"table":"auth_events","protocol":"pop3","client_ip":"192.0.2.7","result":"failed","reason":"tried to use disabled plaintext auth"}"#,
+            r#"{"table":"auth_events","protocol":"imap","user":"ann","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"ok"}"#,
+        ],
+    );
+}
+
+#[test]
+fn sieve_names_its_actions_and_sites_have_formats_of_their_own() {
+    check(
+        &[
+            "Nov 22 10:16:48 mx dovecot: lmtp(u34@example.test)<7587><OMwfE8y8BWujHQAAg+zDdQ>: sieve: msgid=<1@c>: fileinto action: stored mail into mailbox 'Lists'",
+            "Nov 22 10:16:48 mx dovecot: lmtp(u30@example.test)<7593><a>: sieve: msgid=<2@c>: discard action: Marked message to be discarded if not explicitly delivered (discard action)",
+            "Nov 22 10:16:48 mx dovecot: lmtp(u31@example.test)<7444><b>: sieve: msgid=<3@c>: reject action: rejected message from <a@src.test> (reject)",
+            "Nov 22 10:16:48 mx dovecot: lmtp(u35@example.test)<7593><d>: sieve: msgid=<4@c>: vacation action: sent vacation response to <a@src.test>",
+            "Nov 22 10:16:48 mx dovecot: lmtp(20464, u36@example.test): HSjQFmjQAmtjSwAAg+zDdQ: sieve: msgid=<5@c>: stored mail into mailbox 'INBOX'",
+            "Nov 22 10:16:48 mx dovecot: lmtp(u37@example.test)<7><e>: from=Kim <kim@x.example>, envelope_sender=Kim@Acme.example, subject=from=x@y size=9, msgid=<6@c>, size=512, delivery_time=7ms, saved mail to INBOX",
+        ],
+        &[
+            r#"{"table":"deliveries","mta":"dovecot","queue_id":"OMwfE8y8BWujHQAAg+zDdQ","message_id":"1@c","rcpt_user":"u34","rcpt_domain":"example.test","outcome":"delivered","is_final":true,"response":"stored mail into mailbox 'Lists'","response_template":"stored mail into mailbox 'Lists'","protocol":"lmtp"}"#,
+            r#"{"table":"deliveries","mta":"dovecot","queue_id":"a","message_id":"2@c","rcpt_user":"u30","rcpt_domain":"example.test","outcome":"delivered","is_final":true,"response":"Marked message to be discarded if not explicitly delivered (discard action)","response_template":"Marked message to be discarded if not explicitly delivered (discard action)","protocol":"lmtp"}"#,
+            r#"{"table":"deliveries","mta":"dovecot","queue_id":"b","message_id":"3@c","rcpt_user":"u31","rcpt_domain":"example.test","outcome":"bounced","is_final":true,"class":"policy","class_rule":"sieve-reject","response":"rejected message from <a@src.test> (reject)","response_template":"rejected message from <*> (reject)","protocol":"lmtp"}"#,
+            r#"{"table":"deliveries","mta":"dovecot","queue_id":"HSjQFmjQAmtjSwAAg+zDdQ","message_id":"5@c","rcpt_user":"u36","rcpt_domain":"example.test","outcome":"delivered","is_final":true,"response":"stored mail into mailbox 'INBOX'","response_template":"stored mail into mailbox 'INBOX'","protocol":"lmtp"}"#,
+            r#"{"table":"deliveries","mta":"dovecot","queue_id":"e","message_id":"6@c","sender_user":"Kim","sender_domain":"acme.example","rcpt_user":"u37","rcpt_domain":"example.test","outcome":"delivered","is_final":true,"response":"saved mail to INBOX","response_template":"saved mail to INBOX","size_bytes":512,"protocol":"lmtp"}"#,
+        ],
+    );
+}
+
+#[test]
+fn its_own_log_may_come_from_a_container() {
+    let ended =
+        r#"{"table":"sessions","protocol":"imap","user":"ann","bytes_in":5,"bytes_out":6,"end_reason":"logout"}"#;
+    check(
+        &[
+            r#"{"log":"Nov 22 10:16:48 imap(ann): Info: Disconnected: Logged out in=5 out=6\n","stream":"stderr","time":"2026-11-22T10:16:49Z"}"#,
+            r#"{"log":"imap(ann): Info: Disconnected: Logged out in=5 out=6\n","stream":"stderr","time":"2026-11-22T10:16:48Z"}"#,
+            "2026-11-22T10:16:49.5Z stderr F Nov 22 10:16:48 imap(ann): Info: Disconnected: Logged out in=5 out=6",
+            "2026-11-22T10:16:48Z stdout F imap(ann): Info: Disconnected: Logged out in=5 out=6",
+        ],
+        &[ended; 4],
     );
 }

@@ -24,6 +24,9 @@ impl Exim {
             },
         );
         let (tls_version, tls_cipher) = tls(fields.tls);
+        let signature = self.signatures.remove(line.id).unwrap_or_default();
+        // `DKIM=` is there only when a signature is good.
+        let dkim = if fields.dkim.is_empty() { signature } else { "pass" };
         out.push(
             Reception {
                 ts: line.time,
@@ -42,8 +45,7 @@ impl Exim {
                 rcpt_domain: mailbox(first).1,
                 size_bytes: fields.size,
                 verdict: if fake_reject { ReceptionVerdict::Rejected } else { ReceptionVerdict::Accepted },
-                // `DKIM=` is there only when a signature is good.
-                dkim: if fields.dkim.is_empty() { String::new() } else { "pass".to_owned() },
+                dkim: dkim.to_owned(),
                 tls_version,
                 tls_cipher,
                 ..Reception::default()

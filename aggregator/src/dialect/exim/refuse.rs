@@ -12,6 +12,11 @@ pub(super) fn reception(line: &Line<'_>) -> Option<Reception> {
     let (smtp_code, enhanced) = reply_codes(refusal.reason);
     let (sender_user, sender_domain) = mailbox(refusal.sender);
     let (tls_version, tls_cipher) = tls(refusal.tls);
+    // No router takes a recipient of ours: there is no such user. Of another domain the words say less.
+    let (class, rule) = match refusal.reason {
+        "Unrouteable address" if !refusal.recipient.is_empty() => ("user_unknown", "exim-unrouteable"),
+        _ => ("", ""),
+    };
     Some(Reception {
         ts: line.time,
         node: line.host.to_owned(),
@@ -28,6 +33,8 @@ pub(super) fn reception(line: &Line<'_>) -> Option<Reception> {
         verdict: refusal.verdict,
         smtp_code,
         enhanced_code: enhanced.to_owned(),
+        class: class.to_owned(),
+        class_rule: rule.to_owned(),
         response: refusal.reason.to_owned(),
         tls_version,
         tls_cipher,
@@ -205,8 +212,24 @@ fn unqualified(text: &str) -> Option<Refusal<'_>> {
     })
 }
 
-/// `plain authenticator failed for (helo) [192.0.2.1]:4 I=[192.0.2.2]:25: 535 Incorrect … (set_id=ann): why`.
+/// `plain authenticator failed for (helo) [192.0.2.1]:4 I=[192.0.2.2]:25: 535 Incorrect … (set_id=ann): why`, or
+/// `SMTP protocol error in "AUTH LOGIN" H=(helo) [192.0.2.1] AUTH command used when not advertised`.
 pub(super) fn authentication(line: &Line<'_>) -> Option<AuthEvent> {
+    if let Some(after) = line.text.strip_prefix("SMTP protocol error in \"AUTH ") {
+        let (command, after) = after.split_once("\" H=")?;
+        let (client, after) = host(after);
+        return Some(AuthEvent {
+            ts: line.time,
+            node: line.host.to_owned(),
+            protocol: "smtp".to_owned(),
+            client_ip: client.ip,
+            // What may follow the mechanism is a secret.
+            mechanism: command.split(' ').next().unwrap_or_default().to_owned(),
+            result: "failed".to_owned(),
+            reason: Fields::parse(after.trim_start_matches(' ')).rest.to_owned(),
+            ..AuthEvent::default()
+        });
+    }
     let (mechanism, after) = line.text.split_once(" authenticator failed for ")?;
     let (client, after) = host(after.strip_prefix("H=").unwrap_or(after));
     let reason = Fields::parse(after.trim_start_matches(' ')).rest;

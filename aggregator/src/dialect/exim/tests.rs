@@ -326,11 +326,10 @@ fn lines_without_an_event_are_known() {
         "2026-11-22 10:16:48 Start queue run: pid=812",
         "2026-11-22 10:16:48 [812] exim 4.96 daemon started: pid=812, -q30m, listening for SMTP on port 25",
         "2026-11-22 10:16:48 no host name found for IP address 203.0.113.9",
-        "2026-11-22 10:16:48 SMTP connection from [203.0.113.9]:1 lost D=0.001s",
+        "2026-11-22 10:16:48 SMTP connection from [203.0.113.9]:1 I=[192.0.2.1]:25 (TCP/IP connection count = 1)",
         "2026-11-22 10:16:48 TLS error on connection from (c) [203.0.113.9] (gnutls_handshake): An unexpected TLS packet was received.",
         "2026-11-22 10:16:48 H=(c) [203.0.113.9]:54150 incomplete transaction (RSET) from <a@b.c> for bob@test.ex",
         "2026-11-22 10:16:48 H=(c) [203.0.113.9] Warning: nothing was rejected RCPT <x>",
-        "2026-11-22 10:16:48 no MAIL in SMTP connection from (c.ex) [203.0.113.9]:54136 D=2.012s C=EHLO,AUTH,QUIT",
         "2026-11-22 10:16:48 1rfXYZ-0001Ab-2C H=127.0.0.1 [127.0.0.1]: SMTP error from remote mail server after end of data: 451 4.3.0 busy",
         "2026-11-22 10:16:48 1rfXYZ-0001Ab-2C Frozen (delivery error message)",
         "2026-11-22 10:16:48 1rfXYZ-0001Ab-2C ann@src.ex: error ignored",
@@ -339,6 +338,65 @@ fn lines_without_an_event_are_known() {
     ] {
         assert_eq!(read(&[line]), Vec::<String>::new(), "{line}");
     }
+}
+
+#[test]
+fn the_end_of_a_connection_is_a_session_and_told_once() {
+    let events = read(&[
+        r"2026-11-22 10:16:48 SMTP connection from (c.ex) [192.0.2.7]:49448 I=[127.0.0.1]:25 lost D=0.001s",
+        r"2026-11-22 10:16:48 no MAIL in SMTP connection from (c.ex) [192.0.2.7]:49448 I=[127.0.0.1]:25 D=0.001s C=EHLO,AUTH",
+        r"2026-11-22 10:16:48 SMTP connection from (c.ex) [192.0.2.7]:5 I=[127.0.0.1]:25 closed by QUIT",
+        r"2026-11-22 10:16:48 no MAIL in SMTP connection from ([10.0.0.1]) [192.0.2.8] D=2.012s C=EHLO,NOOP,QUIT",
+        r"2026-11-22 10:16:48 SMTP command timeout on connection from [192.0.2.7]:52158 I=[127.0.0.1]:25",
+        r"2026-11-22 10:16:48 SMTP data timeout (message abandoned) on connection from (c) [192.0.2.7]:49516 F=<a@b.test>",
+        r#"2026-11-22 10:16:48 SMTP call from (c.ex) [192.0.2.7]:49526 I=[127.0.0.1]:25 dropped: too many nonmail commands (last was "NOOP")"#,
+        r"2026-11-22 10:16:48 unexpected disconnection while reading SMTP command from (c.ex) [192.0.2.7] D=5s",
+        r"2026-11-22 10:16:48 1xVtAk-0007AY-39 SMTP connection from (c.ex) [192.0.2.7]:44738 I=[127.0.0.1]:25 closed by DROP in ACL",
+    ]);
+    let head = r#"{"table":"sessions","ts":"2026-11-22T10:16:48.000000Z","protocol":"smtp","client_ip":"192.0.2."#;
+    let found: Vec<&str> = events.iter().map(|event| event.strip_prefix(head).unwrap()).collect();
+    assert_eq!(
+        found,
+        [
+            r#"7","duration_ms":1,"end_reason":"disconnected"}"#,
+            r#"7","end_reason":"logout"}"#,
+            r#"8","duration_ms":2012,"commands":3,"end_reason":"logout"}"#,
+            r#"7","end_reason":"timeout"}"#,
+            r#"7","end_reason":"timeout"}"#,
+            r#"7","end_reason":"protocol_error"}"#,
+            r#"7","duration_ms":5000,"end_reason":"disconnected"}"#,
+            r#"7","end_reason":"refused"}"#,
+        ]
+    );
+}
+
+#[test]
+fn an_arrival_knows_what_was_said_of_its_signatures() {
+    for (results, expected) in [
+        (&["verification failed - body hash mismatch", "verification succeeded", "invalid - x"][..], "pass"),
+        (&["verification failed - signature did not verify"], "fail"),
+        (&["invalid - public key record (currently?) unavailable"], "permerror"),
+    ] {
+        let mut lines: Vec<String> = results
+            .iter()
+            .map(|result| {
+                format!("2026-11-22 10:16:47 1rfXYZ-0001Ab-2C DKIM: d=src.ex s=x c=relaxed/relaxed a=rsa-sha256 b=2048 [{result}]")
+            })
+            .collect();
+        lines.push(ARRIVAL.to_owned());
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        assert!(read(&lines)[0].contains(&format!(r#""dkim":"{expected}""#)), "{results:?}");
+    }
+}
+
+#[test]
+fn a_log_in_that_was_not_offered_has_failed() {
+    check(
+        &[
+            r#"2026-11-22 10:16:48 SMTP protocol error in "AUTH LOGIN" H=(c.ex) [192.0.2.7]:4 I=[192.0.2.1]:25 AUTH command used when not advertised"#,
+        ],
+        r#"{"table":"auth_events","ts":"2026-11-22T10:16:48.000000Z","protocol":"smtp","client_ip":"192.0.2.7","mechanism":"LOGIN","result":"failed","reason":"AUTH command used when not advertised"}"#,
+    );
 }
 
 proptest::proptest! {

@@ -98,6 +98,40 @@ fn a_refused_recipient_is_a_reception_and_a_refused_login_an_auth_event() {
 }
 
 #[test]
+fn the_sentences_of_old_say_the_same() {
+    assert_eq!(
+        read(&[
+            "smtp-in: New session 5df87c9c42abeddb from host mail.example.org [192.0.2.7]",
+            "smtp-in: Started TLS on session 5df87c9c42abeddb: version=TLSv1.2, cipher=ECDHE-RSA-AES256-GCM-SHA384, bits=256",
+            "smtp-in: Accepted authentication for user ann on session 5df87c9c42abeddb",
+            "smtp-in: Accepted message 10c1eb32 on session 5df87c9c42abeddb: from=<a@b.ex>, to=<c@d.ex>, size=542, ndest=1, proto=ESMTP",
+            "smtp-in: Failed command on session 5df87c9c42abeddb: \"RCPT TO:<x@example.net>\" => 550 Invalid recipient",
+            "smtp-in: Closing session 5df87c9c42abeddb",
+            "relay: Ok for 10c1eb32aea6b3b0: session=5df87c9b982c840c, from=<a@b.ex>, to=<c@d.ex>, rcpt=<->, source=192.0.2.1, relay=198.51.100.2 (mx.d.ex), delay=1s, stat=250 2.0.0: 3d4c4a42 Message accepted for delivery",
+            "delivery: TempFail for 10c1eb32aea6b3b1: from=<a@b.ex>, to=<e@f.ex>, user=e, method=mda, delay=2s, stat=Error (\"x, y\")",
+            "smtp-out: Connected on session 5df87c9b982c840c",
+        ])[1..],
+        [
+            r#"{"table":"receptions","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"opensmtpd","queue_id":"10c1eb32","client_ip":"192.0.2.7","client_name":"mail.example.org","protocol":"ESMTP","auth_user":"ann","sender_user":"a","sender_domain":"b.ex","rcpt_count":1,"rcpt_domain":"d.ex","size_bytes":542,"verdict":"accepted","tls_version":"TLSv1.2","tls_cipher":"ECDHE-RSA-AES256-GCM-SHA384"}"#,
+            r#"{"table":"receptions","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"opensmtpd","client_ip":"192.0.2.7","client_name":"mail.example.org","auth_user":"ann","rcpt_domain":"example.net","verdict":"rejected","smtp_code":550,"response":"550 Invalid recipient","tls_version":"TLSv1.2","tls_cipher":"ECDHE-RSA-AES256-GCM-SHA384"}"#,
+            r#"{"table":"sessions","ts":"2026-11-22T10:16:48.000000Z","node":"mx","protocol":"smtp","user":"ann","client_ip":"192.0.2.7","duration_ms":0,"end_reason":"logout"}"#,
+            r#"{"table":"deliveries","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"opensmtpd","queue_id":"10c1eb32","next_queue_id":"3d4c4a42","sender_user":"a","sender_domain":"b.ex","rcpt_user":"c","rcpt_domain":"d.ex","mx_host":"mx.d.ex","mx_ip":"198.51.100.2","source_ip":"192.0.2.1","outcome":"delivered","is_final":true,"smtp_code":250,"enhanced_code":"2.0.0","response":"250 2.0.0: 3d4c4a42 Message accepted for delivery","size_bytes":542,"delay_total_ms":1000,"protocol":"mta"}"#,
+            r#"{"table":"deliveries","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"opensmtpd","queue_id":"10c1eb32","sender_user":"a","sender_domain":"b.ex","rcpt_user":"e","rcpt_domain":"f.ex","outcome":"deferred","is_final":false,"response":"Error (\"x, y\")","size_bytes":542,"delay_total_ms":2000,"protocol":"mda"}"#,
+        ]
+    );
+}
+
+#[test]
+fn a_session_has_a_begin_and_an_end() {
+    assert_eq!(
+        read(&[CONNECTED, "5df87c9c42abeddb smtp disconnected reason=io-error", "5df87c9c42abeddb smtp disconnected"]),
+        [
+            r#"{"table":"sessions","ts":"2026-11-22T10:16:48.000000Z","node":"mx","protocol":"smtp","client_ip":"192.0.2.7","duration_ms":0,"end_reason":"disconnected"}"#
+        ]
+    );
+}
+
+#[test]
 fn lines_without_an_event_are_known_and_those_of_others_are_not() {
     for line in [
         "info: OpenSMTPD 6.8.0p2 starting",

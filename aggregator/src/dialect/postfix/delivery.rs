@@ -102,25 +102,22 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
         rest = after;
         millis(first)
     };
+    let (smtp_code, enhanced) = reply_codes(reply(attempt.response));
     let mut row = Delivery {
         ts: line.time,
         node: line.host.to_owned(),
         mta: ENTRY.name.to_owned(),
         queue_id: id.to_owned(),
-        // A refusal may speak of a queue too; only what was taken has an id there.
-        next_queue_id: if attempt.response.starts_with('2') {
-            queued_as(attempt.response).to_owned()
-        } else {
-            String::new()
-        },
+        next_queue_id: next_queue_id(attempt.response).to_owned(),
         rcpt_user: rcpt_user.to_owned(),
         rcpt_domain,
         mx_host: mx_host.to_owned(),
         mx_ip,
         outcome,
         is_final: outcome != DeliveryOutcome::Deferred,
-        smtp_code: reply_codes(reply(attempt.response)).0,
-        enhanced_code: attempt.dsn.to_owned(),
+        smtp_code,
+        // Before 2.3 there is no `dsn=`.
+        enhanced_code: if attempt.dsn.is_empty() { enhanced } else { attempt.dsn }.to_owned(),
         response: attempt.response.to_owned(),
         delay_total_ms: millis(attempt.delay),
         delay_a_ms: delay(),
@@ -152,6 +149,16 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
     }
     out.push(row.into());
     Some(())
+}
+
+/// The id of the message behind this one: what the next hop gave it, or `local` where an alias or a `.forward` sends it
+/// on. A refusal may speak of a queue too; only what was taken has an id there.
+fn next_queue_id(response: &str) -> &str {
+    match response.as_bytes().first() {
+        Some(b'2') => queued_as(response),
+        Some(b'f') => response.strip_prefix("forwarded as ").unwrap_or_default(),
+        _ => "",
+    }
 }
 
 /// The next hop's own words: `host … said: 550 …`, `host … refused to talk to me: 421 …`, or the whole text.

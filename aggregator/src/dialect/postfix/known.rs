@@ -93,6 +93,9 @@ const ANY: &[&str] = &[
     "SSL read",
     "SSL write",
     "TLS SNI ",
+    "discarding EHLO keywords",
+    "bare <LF>",
+    "bare <CR>",
     "> ",
     "< ",
 ];

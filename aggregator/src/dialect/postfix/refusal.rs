@@ -65,6 +65,7 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
         client_name: name.to_owned(),
         helo: refusal.envelope.helo.to_owned(),
         protocol: refusal.envelope.proto.to_owned(),
+        auth_user: refusal.envelope.user.to_owned(),
         sender_user: sender_user.to_owned(),
         sender_domain,
         rcpt_domain: mailbox(refusal.envelope.to).1,
@@ -86,7 +87,9 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
             row.client_name.clone_from(&client.name);
         }
         if row.client_ip == client.ip {
-            row.auth_user.clone_from(&client.user);
+            if row.auth_user.is_empty() {
+                row.auth_user.clone_from(&client.user);
+            }
             if let Some(tls) = &client.tls {
                 row.tls_version = tls.version.as_ref().to_owned();
                 row.tls_cipher = tls.cipher.as_ref().to_owned();
@@ -151,6 +154,7 @@ struct Envelope<'a> {
     to: &'a str,
     proto: &'a str,
     helo: &'a str,
+    user: &'a str,
 }
 
 /// `from=<a@b> to=<c@d> proto=ESMTP helo=<e>`, with blanks or commas between; and what follows.
@@ -165,7 +169,8 @@ fn envelope(text: &str) -> (Envelope<'_>, &str) {
             "to" => &mut envelope.to,
             "proto" => &mut envelope.proto,
             "helo" => &mut envelope.helo,
-            "sasl_method" | "sasl_username" | "sasl_sender" | "orig_to" | "client" => &mut "",
+            "sasl_username" => &mut envelope.user,
+            "sasl_method" | "sasl_sender" | "orig_to" | "client" => &mut "",
             _ => return (envelope, rest),
         };
         let end = if after.starts_with('<') {

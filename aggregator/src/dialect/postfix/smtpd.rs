@@ -1,9 +1,9 @@
 //! `smtpd`: who connects, logs in, brings mail, is refused, and goes.
 
 use super::state::{Client, Memory, protection, tls};
-use super::{Line, refusal};
-use crate::dialect::text::{cut, cut_at, host_and_address};
-use crate::event::{AuthEvent, Event, Session};
+use super::{ENTRY, Line, refusal};
+use crate::dialect::text::{Mark, cut, cut_at, host_and_address};
+use crate::event::{AuthEvent, Event, Reception, ReceptionVerdict, Session};
 
 /// Reads a line of `smtpd`: whether it is one of these.
 pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
@@ -53,7 +53,7 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
         return true;
     }
     match text.strip_prefix("warning: ") {
-        Some(warning) => failed_login(line, warning, out),
+        Some(warning) => failed_login(line, warning, out) || over_limit(line, warning, out),
         None => refusal::read(line, memory, out),
     }
 }
@@ -167,12 +167,52 @@ fn failed_login(line: &Line<'_>, warning: &str, out: &mut Vec<Event>) -> bool {
             ts: line.time,
             node: line.host.to_owned(),
             protocol: line.service().to_owned(),
-            user: user.to_owned(),
+            user: if user == "(unavailable)" { String::new() } else { user.to_owned() },
             client_ip: named(origin).1,
             mechanism: mechanism.to_owned(),
             result: "failed".to_owned(),
             reason: reason.to_owned(),
             ..AuthEvent::default()
+        }
+        .into(),
+    );
+    true
+}
+
+/// `Connection rate limit exceeded: 51 from host[ip] for service smtp`: a client that is sent away for a while. The
+/// reply that it gets is not logged.
+fn over_limit(line: &Line<'_>, warning: &str, out: &mut Vec<Event>) -> bool {
+    static EXCEEDED: Mark = Mark::new(" limit exceeded: ");
+    let Some((what, rest)) = EXCEEDED.split(warning) else { return false };
+    let Some((_, origin)) = cut(rest, b' ').and_then(|(_, rest)| rest.split_once("from ")) else { return false };
+    let (name, ip) = named(origin.split(" for service ").next().unwrap_or_default());
+    if what.starts_with("AUTH ") {
+        out.push(
+            AuthEvent {
+                ts: line.time,
+                node: line.host.to_owned(),
+                protocol: line.service().to_owned(),
+                client_ip: ip,
+                result: "failed".to_owned(),
+                reason: warning.to_owned(),
+                ..AuthEvent::default()
+            }
+            .into(),
+        );
+        return true;
+    }
+    out.push(
+        Reception {
+            ts: line.time,
+            node: line.host.to_owned(),
+            mta: ENTRY.name.to_owned(),
+            client_ip: ip,
+            client_name: name.to_owned(),
+            verdict: ReceptionVerdict::Deferred,
+            class: "rate_limited".to_owned(),
+            class_rule: "anvil".to_owned(),
+            response: warning.to_owned(),
+            ..Reception::default()
         }
         .into(),
     );

@@ -191,7 +191,9 @@ impl Message {
     /// Fills in what the line of a reception did not say.
     pub fn fill(&self, row: &mut Reception) {
         row.message_id.clone_from(&self.message_id);
-        row.auth_user.clone_from(&self.auth_user);
+        if row.auth_user.is_empty() {
+            row.auth_user.clone_from(&self.auth_user);
+        }
         if row.client_ip.is_none() && row.client_name.is_empty() {
             row.client_ip = self.client_ip;
             row.client_name.clone_from(&self.client_name);

@@ -179,3 +179,49 @@ fn a_connection_in_the_clear_after_a_protected_one_is_told_apart() {
     let protected: Vec<bool> = events_of("postfix", &lines).iter().map(|event| event.contains("TLSv1.3")).collect();
     assert_eq!(protected, [true, false]);
 }
+
+#[test]
+fn clients_that_come_too_often_are_sent_away() {
+    check(
+        &[
+            "smtpd|warning: Connection rate limit exceeded: 51 from host.example[192.0.2.9] for service smtp",
+            "smtpd|warning: Connection concurrency limit exceeded: 51 from unknown[2001:db8::9] for service smtp",
+            "submission/smtpd|warning: AUTH command rate limit exceeded: 11 from unknown[192.0.2.9] for service submission",
+        ],
+        &[
+            r#"{"table":"receptions","client_ip":"192.0.2.9","client_name":"host.example","verdict":"deferred","class":"rate_limited","class_rule":"anvil","response":"Connection rate limit exceeded: 51 from host.example[192.0.2.9] for service smtp"}"#,
+            r#"{"table":"receptions","client_ip":"2001:db8::9","verdict":"deferred","class":"rate_limited","class_rule":"anvil","response":"Connection concurrency limit exceeded: 51 from unknown[2001:db8::9] for service smtp"}"#,
+            r#"{"table":"auth_events","protocol":"submission","client_ip":"192.0.2.9","result":"failed","reason":"AUTH command rate limit exceeded: 11 from unknown[192.0.2.9] for service submission"}"#,
+        ],
+    );
+}
+
+#[test]
+fn a_refusal_names_who_was_logged_in_and_a_failed_log_in_no_user_that_nobody_knows() {
+    check(
+        &[
+            "submission/smtpd|NOQUEUE: reject: RCPT from host.example[192.0.2.9]: 554 5.7.1 <x@other.test>: Recipient address rejected: Access denied; from=<ann@src.test> to=<x@other.test> proto=ESMTP helo=<c.example> sasl_username=<ann@src.test>",
+            "submission/smtpd|warning: localhost[127.0.0.1]: SASL CRAM-MD5 authentication failed: Connection lost to authentication server, sasl_username=(unavailable)",
+        ],
+        &[
+            r#"{"table":"receptions","client_ip":"192.0.2.9","client_name":"host.example","helo":"c.example","protocol":"ESMTP","auth_user":"ann@src.test","sender_user":"ann","sender_domain":"src.test","rcpt_domain":"other.test","verdict":"rejected","smtp_code":554,"enhanced_code":"5.7.1","class":"policy","class_rule":"access-denied","response":"554 5.7.1 <x@other.test>: Recipient address rejected: Access denied"}"#,
+            r#"{"table":"auth_events","protocol":"submission","client_ip":"127.0.0.1","mechanism":"CRAM-MD5","result":"failed","reason":"Connection lost to authentication server"}"#,
+        ],
+    );
+}
+
+#[test]
+fn what_local_sends_on_names_the_message_behind_it_and_old_lines_their_code() {
+    check(
+        &[
+            "local|4jYpL64n64z1TlhS: to=<list@local.test>, relay=local, delay=0.05, delays=0.02/0.01/0/0.03, dsn=2.0.0, status=sent (forwarded as 4jYpL64n64z1TlhT)",
+            "smtp|3F2A71C0B5: to=<a@d.test>, relay=mx.d.test[192.0.2.7], delay=2, status=bounced (host mx.d.test[192.0.2.7] said: 550 5.1.1 no such user (in reply to RCPT TO command))",
+            "pipe|3F2A71C0B6: to=<x@pipe.test>, relay=pipefail, delay=0.09, delays=0.01/0.02/0/0.06, dsn=5.3.0, status=bounced (Command died with status 1: \"/bin/false\")",
+        ],
+        &[
+            r#"{"table":"deliveries","queue_id":"4jYpL64n64z1TlhS","next_queue_id":"4jYpL64n64z1TlhT","rcpt_user":"list","rcpt_domain":"local.test","outcome":"delivered","is_final":true,"enhanced_code":"2.0.0","response":"forwarded as 4jYpL64n64z1TlhT","response_template":"forwarded as *","delay_total_ms":50,"delay_a_ms":20,"delay_b_ms":10,"delay_c_ms":0,"delay_d_ms":30,"protocol":"local"}"#,
+            r#"{"table":"deliveries","queue_id":"3F2A71C0B5","rcpt_user":"a","rcpt_domain":"d.test","mx_host":"mx.d.test","mx_ip":"192.0.2.7","outcome":"bounced","is_final":true,"smtp_code":550,"enhanced_code":"5.1.1","class":"user_unknown","class_rule":"5.1.1","response":"host mx.d.test[192.0.2.7] said: 550 5.1.1 no such user (in reply to RCPT TO command)","response_template":"host *[*] said: 550 5.1.1 no such user (in reply to RCPT TO command)","delay_total_ms":2000,"protocol":"smtp"}"#,
+            r#"{"table":"deliveries","queue_id":"3F2A71C0B6","rcpt_user":"x","rcpt_domain":"pipe.test","outcome":"bounced","is_final":true,"enhanced_code":"5.3.0","class":"other","class_rule":"local-fault","response":"Command died with status 1: \"/bin/false\"","response_template":"Command died with status *: \"/bin/false\"","delay_total_ms":90,"delay_a_ms":10,"delay_b_ms":20,"delay_c_ms":0,"delay_d_ms":60,"protocol":"pipe"}"#,
+        ],
+    );
+}
