@@ -12,10 +12,43 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use serde_json::Value;
-use support::{Suite, VARDE, eventually};
+use support::{Suite, VARDE, eventually, python};
 
 const OFFSET: u16 = 14_000;
 const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Checks that a site has no need of: each sees one stage alone.
+const BESIDE: &str = "
+[[target.check]]
+name = \"recipient\"
+kind = \"smtp\"
+service = \"recipient\"
+cadence = \"audit\"
+host = \"127.0.0.1\"
+port = 2525
+recipient = \"audit@varde.test\"
+
+[[target.check]]
+name = \"writes\"
+kind = \"imap\"
+service = \"writes\"
+cadence = \"audit\"
+host = \"127.0.0.1\"
+port = 2993
+server_name = \"mx.varde.test\"
+tls = \"tls\"
+account = \"audit@varde.test\"
+write = true
+
+[[target.check]]
+name = \"submitted\"
+kind = \"round_trip\"
+service = \"submitted\"
+cadence = \"audit\"
+account = \"audit@varde.test\"
+submission = \"submission\"
+imap = \"imap\"
+";
 
 fn suite() -> Suite {
     let keep = tempfile::tempdir().unwrap();
@@ -33,7 +66,7 @@ fn suite() -> Suite {
             }
         })
         .collect();
-    std::fs::write(&file, nothing.join("\n")).unwrap();
+    std::fs::write(&file, nothing.join("\n") + BESIDE).unwrap();
     Suite::start_in(dir, keep, OFFSET)
 }
 
@@ -84,9 +117,39 @@ fn a_fault_in_each_stage_of_our_own_mail_system_is_named_by_its_step() {
         suite.signal(unit, "-CONT");
         comes_to(&suite, check, "ok", "");
     }
+    a_full_mailbox(&suite);
     a_wrong_password(&suite);
     an_expired_certificate(&suite);
     suite.stop();
+}
+
+/// It is told where the message is offered, on each way, and nothing of it is stored.
+fn a_full_mailbox(suite: &Suite) {
+    let database = suite.dir.join("mail/mailboxes.db");
+    let allow = |octets: &str| {
+        let script = "import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=30)
+with database:
+    database.execute('UPDATE account SET quota_bytes = ?', [int(sys.argv[2])])";
+        python(script, &[database.to_str().unwrap(), octets]);
+    };
+    for check in ["recipient", "writes", "submitted", "round-trip"] {
+        comes_to(suite, check, "ok", "");
+    }
+    allow("0");
+    for (check, failure) in [
+        ("recipient", "rcpt quota"),
+        ("writes", "append quota"),
+        ("submitted", "send quota"),
+        ("round-trip", "send rejected"),
+        ("submission", ""),
+    ] {
+        let (outcome, seen) = probe(suite, check);
+        let expected = if failure.is_empty() { "ok" } else { "failed" };
+        assert_eq!((outcome.as_str(), seen.as_str()), (expected, failure), "{check}");
+    }
+    allow("1000000000");
+    comes_to(suite, "round-trip", "ok", "");
 }
 
 fn a_wrong_password(suite: &Suite) {

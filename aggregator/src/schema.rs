@@ -27,6 +27,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0008_trace", include_str!("../schema/0008_trace.sql")),
     ("0009_returned", include_str!("../schema/0009_returned.sql")),
     ("0010_watching", include_str!("../schema/0010_watching.sql")),
+    ("0011_availability", include_str!("../schema/0011_availability.sql")),
 ];
 
 const DATABASE: &str = "CREATE DATABASE IF NOT EXISTS varde";

@@ -123,10 +123,10 @@ pub async fn serve(service: Service, config: Arc<Config>, context: Context) -> R
 /// A server of a role with the stores of the data directory.
 fn server(role: Role, tls: Arc<ServerTls>, config: &Arc<Config>, context: &Context) -> Result<Arc<Server>, ServeError> {
     metrics::event::show_receptions();
-    let Stores { blobs, directory, .. } = Stores::open(&context.data_dir)?;
+    let Stores { blobs, directory, mailboxes } = Stores::open(&context.data_dir)?;
     let queue = Queue::open(&context.data_dir.join(QUEUE))?;
     let (config, emitter) = (Arc::clone(config), context.emitter.clone());
-    Ok(Arc::new(Server::new(role, Parts { config, tls, directory, blobs, queue, emitter })))
+    Ok(Arc::new(Server::new(role, Parts { config, tls, directory, blobs, mailboxes, queue, emitter })))
 }
 
 async fn mx(config: Arc<Config>, context: Context) -> Result<(), ServeError> {

@@ -157,6 +157,12 @@ pub trait Deliver: Send + Sync {
     /// # Errors
     /// `OverQuota`, `NotFound` (no such account), `Transient`.
     fn deliver(&self, delivery: &LocalDelivery<'_>) -> Result<(), StoreError>;
+    /// Whether a message of so many octets would be within an account's quota now. Costs a look-up: the octets that an
+    /// account uses are counted with every change. An account without mailboxes has room.
+    ///
+    /// # Errors
+    /// `Transient` when the store cannot be read.
+    fn has_room(&self, account: AccountId, octets: u64) -> Result<bool, StoreError>;
 }
 
 /// One message for one mailbox.

@@ -76,6 +76,7 @@ impl World {
             tls,
             directory: self.stores.directory.clone(),
             blobs,
+            mailboxes: self.stores.mailboxes.clone(),
             queue: self.queue.clone(),
             emitter: self.emitter.clone(),
         };

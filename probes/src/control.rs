@@ -1,12 +1,14 @@
 //! The health of the vantage: a watcher whose network, resolver or clock is at fault does not accuse the target.
 //!
-//! Network and resolver are tried when a check has failed, at that moment; a success shows that they are well. The clock
+//! Network and resolver are tried when a check has failed, at that moment; a success shows that they are well. The network
+//! is also tried while a run takes long: when it was away and has come back, the run fails for what was. The clock
 //! is compared all the time, because it dates successes too: with time servers when some are named, otherwise with the
 //! other watchers, who sign the time at which they speak.
 
 mod clock;
 mod sntp;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +19,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hickory_resolver::TokioResolver;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::clock::Clocks;
@@ -28,6 +30,8 @@ use crate::observation::Step;
 pub const CONTROL_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the time servers are asked.
 pub const CLOCK_EVERY: Duration = Duration::from_secs(60);
+/// A run that takes longer than this makes the watcher look at its own network meanwhile.
+pub const LONG_RUN: Duration = Duration::from_secs(1);
 /// The port of a time server that is named without one (RFC 5905).
 pub const NTP_PORT: u16 = 123;
 /// The step of an observation that says why the vantage is at fault.
@@ -94,6 +98,8 @@ pub struct Health {
     peers: usize,
     clocks: Mutex<Clocks>,
     last: Mutex<Option<Fault>>,
+    /// When the network was last found to be away.
+    cut: Mutex<Option<Instant>>,
 }
 
 impl Health {
@@ -106,6 +112,7 @@ impl Health {
             peers: watch.watcher.len().saturating_sub(1),
             clocks: Mutex::default(),
             last: Mutex::default(),
+            cut: Mutex::default(),
         }
     }
 
@@ -119,18 +126,38 @@ impl Health {
         lock(&self.clocks).fault(self.peers, now)
     }
 
-    /// Why an observation that was made now must not vote; `failed` is the step at which the target failed. Without
-    /// control targets the network is taken to be well, without control names the resolver.
-    pub async fn fault(&self, failed: Option<&str>) -> Option<Fault> {
+    /// Why the observation of a run that has just ended must not vote; `failed` is the step at which the target failed,
+    /// `begun` when the run began: that any run found the network away since counts for this one too. Without control
+    /// targets the network is taken to be well, without control names the resolver.
+    pub async fn fault(&self, failed: Option<&str>, begun: Instant) -> Option<Fault> {
         let fault = match (self.clock_fault(Time::now()), failed) {
             (Some(clock), _) => Some(clock),
             (None, None) => None,
-            (None, Some(_)) if !reachable(&self.control).await => Some(Fault::Network),
+            (None, Some(_)) if !self.network_is_well().await || self.was_cut(begun) => Some(Fault::Network),
             (None, Some("dns")) if !resolvable(&self.names).await => Some(Fault::Resolver),
             (None, Some(_)) => None,
         };
         lock(&self.last).clone_from(&fault);
         fault
+    }
+
+    /// Looks at the network once when the run beside it has taken [`LONG_RUN`], and remembers what it saw. Never ends.
+    pub async fn look_beside(&self) -> Infallible {
+        tokio::time::sleep(LONG_RUN).await;
+        self.network_is_well().await;
+        std::future::pending().await
+    }
+
+    async fn network_is_well(&self) -> bool {
+        let well = reachable(&self.control).await;
+        if !well {
+            *lock(&self.cut) = Some(Instant::now());
+        }
+        well
+    }
+
+    fn was_cut(&self, since: Instant) -> bool {
+        lock(&self.cut).is_some_and(|at| at >= since)
     }
 
     /// What is wrong at present, as far as the last run of a check has shown.
@@ -228,22 +255,22 @@ mod tests {
             Health::new(&Watch { control, ..Watch::default() })
         };
         let closed = closed().await;
-        assert_eq!(health(&[]).fault(Some("tcp")).await, None);
-        assert_eq!(health(&[&closed, &open]).fault(Some("tcp")).await, None);
+        assert_eq!(health(&[]).fault(Some("tcp"), Instant::now()).await, None);
+        assert_eq!(health(&[&closed, &open]).fault(Some("tcp"), Instant::now()).await, None);
         let cut = health(&[&closed]);
-        assert_eq!(cut.fault(None).await, None, "a success shows that the network is well");
-        assert_eq!(cut.fault(Some("tcp")).await, Some(Fault::Network));
+        assert_eq!(cut.fault(None, Instant::now()).await, None, "a success shows that the network is well");
+        assert_eq!(cut.fault(Some("tcp"), Instant::now()).await, Some(Fault::Network));
         assert_eq!(cut.last(), Some(Fault::Network));
-        cut.fault(None).await;
+        cut.fault(None, Instant::now()).await;
         assert_eq!(cut.last(), None);
     }
 
     #[tokio::test]
     async fn a_resolver_that_finds_no_control_name_is_at_fault_for_names_alone() {
         let health = |name: &str| Health::new(&Watch { control_name: vec![name.to_owned()], ..Watch::default() });
-        assert_eq!(health("localhost").fault(Some("dns")).await, None);
-        assert_eq!(health("control.invalid").fault(Some("dns")).await, Some(Fault::Resolver));
-        assert_eq!(health("control.invalid").fault(Some("tcp")).await, None);
+        assert_eq!(health("localhost").fault(Some("dns"), Instant::now()).await, None);
+        assert_eq!(health("control.invalid").fault(Some("dns"), Instant::now()).await, Some(Fault::Resolver));
+        assert_eq!(health("control.invalid").fault(Some("tcp"), Instant::now()).await, None);
     }
 
     #[tokio::test]
@@ -254,9 +281,9 @@ mod tests {
         };
         let health = Health::new(&Watch { watcher: ["a", "b", "c"].map(watcher).to_vec(), ..Watch::default() });
         health.heard("b", 15_000, Time::now());
-        assert_eq!(health.fault(None).await, None, "one of two may be wrong itself");
+        assert_eq!(health.fault(None, Instant::now()).await, None, "one of two may be wrong itself");
         health.heard("c", 14_000, Time::now());
-        let fault = health.fault(None).await.unwrap();
+        let fault = health.fault(None, Instant::now()).await.unwrap();
         assert_eq!(fault.to_string(), "this watcher's clock is 14000 ms behind, say the other watchers; set it by NTP");
         assert_eq!(fault.step().error_class, "clock");
     }

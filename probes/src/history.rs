@@ -137,6 +137,8 @@ pub struct Announced {
     pub state: VerdictState,
     /// The generation of its incidents.
     pub generation: u32,
+    /// When it was told.
+    pub at: Time,
 }
 
 impl History {
@@ -321,12 +323,44 @@ impl History {
         let connection = self.lock();
         let row = connection
             .query_row(
-                "SELECT state, generation FROM verdicts WHERE target = ?1 AND service = ?2 ORDER BY id DESC LIMIT 1",
+                "SELECT state, generation, at FROM verdicts WHERE target = ?1 AND service = ?2 ORDER BY id DESC LIMIT 1",
                 params![target, service],
-                |row| Ok(Announced { state: word(row, 0)?, generation: row.get(1)? }),
+                |row| Ok(Announced { state: word(row, 0)?, generation: row.get(1)?, at: Time(row.get(2)?) }),
             )
             .optional()?;
         Ok(row)
+    }
+
+    /// What was told of a service since an instant: each state with its begin, in the order of the telling, and what
+    /// was told last before.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn told(&self, target: &str, service: &str, since: Time) -> Result<Vec<(Time, VerdictState)>> {
+        let connection = self.lock();
+        let mut statement = connection.prepare_cached(
+            "SELECT coalesce(since, at), state FROM verdicts WHERE target = ?1 AND service = ?2 AND id >= coalesce(
+                 (SELECT max(id) FROM verdicts WHERE target = ?1 AND service = ?2 AND at < ?3), 0)
+             ORDER BY id",
+        )?;
+        let rows =
+            statement.query_map(params![target, service, since.0], |row| Ok((Time(row.get(0)?), word(row, 1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// From when on every observation that came is still there; `None`: none has been dropped yet. Observations do not
+    /// come quite in the order of their times, so it is the latest of the oldest that are left.
+    ///
+    /// # Errors
+    /// The database fails.
+    pub fn complete_from(&self) -> Result<Option<Time>> {
+        let connection = self.lock();
+        let first: Option<i64> = connection.query_row("SELECT min(seq) FROM observations", [], |row| row.get(0))?;
+        if first.is_none_or(|first| first <= 1) {
+            return Ok(None);
+        }
+        let latest = "SELECT max(ts) FROM (SELECT ts FROM observations ORDER BY seq LIMIT 1000)";
+        Ok(connection.query_row(latest, [], |row| row.get(0)).map(|ts: Option<i64>| ts.map(Time))?)
     }
 
     /// How far a peer has acknowledged.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use aggregator::event::{ProbeOutcome, Time, VerdictState};
 use chrono::SecondsFormat;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::uptime::{self, Segment, Tally};
 use crate::verdict::{Cast, Outage, Record, Rules, Sweep, Vote};
@@ -153,11 +154,20 @@ fn plain_option<S: Serializer>(time: &Option<Time>, serializer: S) -> Result<S::
 /// One line of the input. Other fields may be there.
 #[derive(Deserialize)]
 struct Line {
+    #[serde(deserialize_with = "instant")]
     ts: Time,
     target: String,
     service: String,
     vantage: String,
     outcome: ProbeOutcome,
+}
+
+fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error| {
+        let shown: String = text.chars().take(60).collect();
+        D::Error::custom(format!("ts {shown:?} is no time like 2026-01-31T12:00:00Z (RFC 3339): {error}"))
+    })
 }
 
 /// Judges recorded observations, one JSON object a line, in any order. Services come in the order of their names.

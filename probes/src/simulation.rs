@@ -2,14 +2,14 @@
 //! the network between the watchers and the clock are numbers.
 //!
 //! **In**: a configuration, and a world that says what a look would see and how long it would take.
-//! **Out**: every start of a run, and every change of a verdict, with its instant.
+//! **Out**: every start of a run, and every change of a verdict, with its instant; what a watcher tells anew of the past.
 //! **Must not know**: sockets, disks, clocks. A quarter of an hour of ten thousand checks takes seconds.
 
 pub mod dice;
 pub mod trial;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,9 @@ use aggregator::event::{ProbeOutcome, Time, VerdictRow};
 use crate::config::Config;
 use crate::observation::Observation;
 use crate::roster::Roster;
+use crate::verdict::Cast;
 use crate::watcher::core::{Action, Core};
+use crate::watcher::service::Votes;
 
 /// What is watched, and the network between the watchers.
 pub trait World {
@@ -60,6 +62,13 @@ pub enum Happening {
         /// The row that says so.
         row: Box<VerdictRow>,
     },
+    /// A watcher has told anew what a service's verdict was at some time.
+    Amended {
+        /// The watcher.
+        watcher: usize,
+        /// The row that says so.
+        row: Box<VerdictRow>,
+    },
     /// A watcher knows of an observation, its own or another's.
     Known {
         /// The watcher.
@@ -81,6 +90,8 @@ pub struct Simulation<W> {
     now: Time,
     config: Arc<Config>,
     cores: Vec<Core>,
+    /// The votes that each watcher knows of, by service.
+    votes: Vec<BTreeMap<usize, Vec<Cast>>>,
     order: BinaryHeap<Reverse<(Time, u64)>>,
     events: std::collections::HashMap<u64, Event>,
     number: u64,
@@ -95,7 +106,8 @@ impl<W: World> Simulation<W> {
         let cores =
             watchers.map(|me| Core::new(config.clone(), me, roster.clone(), now, |_, _| None, |_| None)).collect();
         let (order, events) = (BinaryHeap::new(), std::collections::HashMap::new());
-        Self { world, now, config, cores, order, events, number: 0 }
+        let votes = vec![BTreeMap::new(); config.watch.watcher.len()];
+        Self { world, now, config, cores, votes, order, events, number: 0 }
     }
 
     /// What time it is.
@@ -153,6 +165,9 @@ impl<W: World> Simulation<W> {
                 Action::Probe { seat, slot } => self.begin(me, seat, slot, told),
                 Action::Keep(seen) => {
                     told(self.now, Happening::Known { watcher: me, seen: Box::new(seen.clone()) });
+                    if let Some((service, cast)) = self.cores[me].cast(&seen) {
+                        self.votes[me].entry(service).or_default().push(cast);
+                    }
                     if seen.vantage != self.config.watch.watcher[me].name {
                         continue;
                     }
@@ -169,8 +184,14 @@ impl<W: World> Simulation<W> {
                 Action::Announce(row) => {
                     told(self.now, Happening::Verdict { watcher: me, row });
                 }
-                // There is no history to read from: what comes too late is left out.
-                Action::Restore(service) => self.cores[me].restore(service, None, self.now),
+                Action::Amend(row) => {
+                    told(self.now, Happening::Amended { watcher: me, row });
+                }
+                Action::Restore(index) => {
+                    let casts = self.votes[me].get(&index).cloned().unwrap_or_default();
+                    let votes = Votes { casts, complete_from: None };
+                    self.cores[me].restore(index, Some(votes), self.now);
+                }
                 // Nobody joins and nobody is drained.
                 Action::Tell(_) | Action::Enrol(_) => {}
             }

@@ -104,6 +104,15 @@ pub enum End {
     Lost(Time),
 }
 
+impl End {
+    /// When that was known: when a quorum had succeeded, or the votes were lost.
+    pub fn at(self) -> Time {
+        match self {
+            Self::Good { confirmed: at, .. } | Self::Lost(at) => at,
+        }
+    }
+}
+
 impl Outage {
     /// When it ended.
     pub fn to(&self) -> Option<Time> {

@@ -6,7 +6,8 @@ mod driver;
 mod judgements;
 pub mod posture;
 mod run;
-mod service;
+pub(crate) mod service;
+mod told;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use self::afterwards::Waiting;
 use self::core::Core;
 use self::driver::{Command, Driver};
+use self::told::Told;
 use crate::config::Config;
 use crate::control::Health;
 use crate::exchange::listen::Caller;
@@ -280,9 +282,12 @@ fn restored(
     let announced = |service: &service::Service| history.announced(&service.target, &service.name).ok().flatten();
     let mut core = Core::new(config, index, roster, now, last_slot, announced);
     for service in 0..core.services.len() {
-        core.services[service].sweep(now);
-        let casts = driver::load(&core, service).read(history)?;
-        core.services[service].restore(casts, now);
+        let votes = driver::load(&core, service).read(history)?;
+        let place = &mut core.services[service];
+        let shown = now.plus_millis(-service::SHOWN_DAYS * 86_400_000);
+        place.told = Told::so_far(history.told(&place.target, &place.name, shown)?);
+        place.sweep(now);
+        place.restore(votes, now);
     }
     core.tell_unwatched();
     history.latest(until)?.into_iter().for_each(|seen| core.recall(seen));

@@ -1,11 +1,12 @@
 //! `varde watch`: the watching side and the alerting side, joined by a channel of judgements.
 //!
-//! A process lives through several configurations: SIGHUP, and a certificate that was renewed, end one life of the
+//! A process lives through several configurations: SIGHUP, and certificates that were renewed, end one life of the
 //! watcher and begin the next from its history, on the same socket, so that nobody finds the door closed.
 
 mod operate;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use probes::config::Watcher;
 use probes::exchange::listen::{Caller, Doors, watchers_only};
-use probes::exchange::tls::{Identity, Shown};
+use probes::exchange::tls::Identity;
 use probes::keys::{PublicKey, SigningKey};
 use probes::observation::Observation;
 use probes::roster::Change;
@@ -38,7 +39,7 @@ use crate::{pki, roles, stop};
 
 /// Judgements that may wait for the responder.
 const JUDGEMENTS: usize = 256;
-/// How often a watcher looks whether its certificate was renewed, or should be.
+/// How often a watcher looks whether its certificate or the authority's was renewed, or should be.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(3_600);
 /// How long open requests may take when a life ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -106,7 +107,7 @@ pub async fn run(args: &Watch) -> anyhow::Result<ExitCode> {
             () = stop.cancelled() => break,
             () = life.ended() => break,
             _ = hangup.recv() => tracing::info!("SIGHUP: the configuration is read again"),
-            () = life.certificate_renewed(me) => tracing::info!("the certificate was renewed; it is taken"),
+            () = life.certificate_renewed(me) => tracing::info!("the certificates were renewed; they are taken"),
         }
         let (next, shown) = match reload(args, me).await {
             Ok(next) => next,
@@ -180,7 +181,8 @@ async fn listen(watcher: &Watcher) -> anyhow::Result<std::net::TcpListener> {
 /// A watcher with one configuration.
 struct Life {
     stop: CancellationToken,
-    identity: Option<(Arc<Identity>, std::path::PathBuf)>,
+    /// What it shows of itself, with the files of the authority and of its certificate.
+    identity: Option<(Arc<Identity>, PathBuf, PathBuf)>,
     server: JoinHandle<std::io::Result<()>>,
     watcher: JoinHandle<()>,
     responder: JoinHandle<()>,
@@ -243,7 +245,8 @@ impl Life {
         let app = app.into_make_service_with_connect_info::<Caller>();
         let ending = stop.clone().cancelled_owned();
         let server = tokio::spawn(async move { axum::serve(doors, app).with_graceful_shutdown(ending).await });
-        let identity = identity.zip(watcher.certificate.clone());
+        let files = probes_config.watch.authority.clone().zip(watcher.certificate.clone());
+        let identity = identity.zip(files).map(|(identity, (authority, own))| (identity, authority, own));
         Ok(Self { stop, identity, server, watcher: watcher_task, responder: responder_task, _apart: apart })
     }
 
@@ -254,18 +257,19 @@ impl Life {
         }
     }
 
-    /// When the certificate on disk is another than the one that is shown. Warns while it is due.
+    /// When the certificate on disk is another than the one that is shown, or the authority's is another than the one
+    /// that is believed. Warns while it is due.
     async fn certificate_renewed(&self, me: &str) {
-        let Some((identity, file)) = &self.identity else { return std::future::pending().await };
+        let Some((identity, authority, own)) = &self.identity else { return std::future::pending().await };
         loop {
             if identity.shown().is_due(Time::now()) {
                 let days = identity.shown().days_left(Time::now());
                 tracing::warn!("the certificate of watcher \"{me}\" ends in {days} days; `varde pki rotate` renews it");
             }
             tokio::time::sleep(CERTIFICATE_EVERY).await;
-            let file = file.clone();
-            let shown = tokio::task::spawn_blocking(move || Shown::read(&file)).await;
-            if matches!(shown, Ok(Ok(shown)) if shown != *identity.shown()) {
+            let (read, authority, own) = (identity.clone(), authority.clone(), own.clone());
+            let same = tokio::task::spawn_blocking(move || read.is_as_read(&authority, &own)).await;
+            if matches!(same, Ok(Ok(false))) {
                 return;
             }
         }

@@ -96,7 +96,9 @@ impl World {
             "network namespaces need root: run the tests as root, or in a container that may make namespaces"
         );
         let folder = tempfile::tempdir().unwrap();
-        let script = "mkdir -p /run/netns && mount -t tmpfs none /run/netns && echo made && exec cat";
+        // What faketime leaves behind when it is killed is not to be found by the next world.
+        let script = "mkdir -p /run/netns && mount -t tmpfs none /run/netns && mount -t tmpfs none /dev/shm \
+                      && echo made && exec cat";
         let mut keeper = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"])
             .args(["sh", "-c", script])
@@ -131,10 +133,29 @@ impl World {
 
     /// Starts the real binary at a place.
     fn varde(&mut self, place: &str, name: &str, args: &[&str]) {
+        self.varde_by(&[], place, name, args);
+    }
+
+    /// Starts a region's watcher again with a clock that is so many seconds ahead. Its monotonic clock goes as ever.
+    pub fn start_ahead(&mut self, region: &str, seconds: u32) {
+        let ahead = format!("+{seconds}s");
+        let faketime = ["faketime", "-m", "--exclude-monotonic", "-f", &ahead];
+        self.varde_by(&faketime, region, region, &["watch", "--name", region]);
+    }
+
+    /// Starts a region's watcher again.
+    pub fn start_again(&mut self, region: &str) {
+        self.varde(region, region, &["watch", "--name", region]);
+    }
+
+    /// Starts the real binary at a place by another program.
+    fn varde_by(&mut self, by: &[&str], place: &str, name: &str, args: &[&str]) {
         let log = File::create(self.folder.path().join(format!("{name}.log"))).unwrap();
         let pid_file = self.pid_file(name);
         let script = "echo $$ > \"$0\"; exec \"$@\"";
-        let child = enter(self.inside, &["ip", "netns", "exec", place, "sh", "-c", script])
+        let child = enter(self.inside, &["ip", "netns", "exec", place])
+            .args(by)
+            .args(["sh", "-c", script])
             .arg(pid_file)
             .arg(VARDE)
             .args(args)

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::listen::{Connection, Serve, Stream, TlsFacts};
 use crate::login::Logins;
 use crate::queue::store::Queue;
-use crate::store::{Account, BlobStore, Directory, StoreError};
+use crate::store::{Account, BlobStore, Deliver, Directory, StoreError};
 use crate::tls::ServerTls;
 
 /// Octets read at a time.
@@ -40,6 +40,7 @@ pub struct Server {
     tls: Arc<ServerTls>,
     directory: Arc<dyn Directory>,
     blobs: Arc<dyn BlobStore>,
+    mailboxes: Arc<dyn Deliver>,
     queue: Queue,
     emitter: Emitter,
     logins: Logins,
@@ -56,6 +57,8 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// Bodies.
     pub blobs: Arc<dyn BlobStore>,
+    /// The mailboxes: whether they have room.
+    pub mailboxes: Arc<dyn Deliver>,
     /// Where accepted messages go.
     pub queue: Queue,
     /// Where events go.
@@ -84,6 +87,7 @@ impl Server {
             tls: parts.tls,
             directory: parts.directory,
             blobs: parts.blobs,
+            mailboxes: parts.mailboxes,
             queue: parts.queue,
             emitter: parts.emitter,
         }
@@ -108,15 +112,24 @@ impl Server {
         }
     }
 
-    async fn recipient(&self, address: &EmailAddress) -> RecipientVerdict {
+    async fn recipient(&self, address: &EmailAddress, octets: u64) -> RecipientVerdict {
+        let mailboxes = Arc::clone(&self.mailboxes);
         let (domain, address) = (address.domain().to_owned(), address.to_string());
         let configured = self.config.is_local_domain(&domain);
         let verdict = self.ask(move |directory| {
             if !configured && !directory.is_local_domain(&domain)? {
                 return Ok(RecipientVerdict::NotLocal);
             }
-            let account = directory.resolve(&address)?;
-            Ok(if account.is_some() { RecipientVerdict::Accept } else { RecipientVerdict::UnknownUser })
+            let Some(account) = directory.resolve(&address)? else { return Ok(RecipientVerdict::UnknownUser) };
+            match mailboxes.has_room(account.id, octets) {
+                Ok(true) => Ok(RecipientVerdict::Accept),
+                Ok(false) => Ok(RecipientVerdict::Full),
+                Err(error) => {
+                    // The queue can take it all the same.
+                    tracing::error!(%error, "whether a mailbox has room could not be read");
+                    Ok(RecipientVerdict::Accept)
+                }
+            }
         });
         verdict.await.unwrap_or(RecipientVerdict::Unavailable)
     }
@@ -296,7 +309,9 @@ impl Talk<'_> {
     async fn act(&mut self, action: Action) -> Flow {
         let answer = match action {
             Action::CheckSender(address) => Answer::Sender(self.may_send_as(&address).await),
-            Action::CheckRecipient(address) => Answer::Recipient(self.server.recipient(&address).await),
+            Action::CheckRecipient { address, octets } => {
+                Answer::Recipient(self.server.recipient(&address, octets).await)
+            }
             Action::Login(credentials) => Answer::Login(self.server.logins.check(self.peer.ip(), credentials).await),
             Action::Store(message) => Answer::Stored(self.store(*message).await),
             other => return self.say(other),
@@ -321,7 +336,7 @@ impl Talk<'_> {
                 return Flow::End(reason);
             }
             // An answer leads to a reply, never to another question.
-            Action::CheckSender(_) | Action::CheckRecipient(_) | Action::Login(_) | Action::Store(_) => {}
+            Action::CheckSender(_) | Action::CheckRecipient { .. } | Action::Login(_) | Action::Store(_) => {}
         }
         Flow::Go
     }

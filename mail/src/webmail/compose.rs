@@ -22,7 +22,7 @@ use crate::queue::id;
 use crate::queue::store::{Envelope, NewMessage as Queued};
 use crate::smtp::address::EmailAddress;
 use crate::smtp::command::{Notify, Recipient, Ret};
-use crate::store::{Account, BlobStore, Flags, NewMessage, SpecialUse, StoreError};
+use crate::store::{Account, BlobStore, Deliver, Directory, Flags, NewMessage, SpecialUse, StoreError};
 
 /// Attachments of one message.
 const ATTACHMENTS: usize = 50;
@@ -93,7 +93,11 @@ pub(super) async fn send(
     let draft = read(request).await?;
     user.verify(&draft.csrf)?;
     let now = Time::now();
-    match compose(&app, &user.account, &draft, now) {
+    let composed = match compose(&app, &user.account, &draft, now) {
+        Ok(mail) => room(&app, &mail).await.map(|()| mail),
+        Err(failure) => Err(failure),
+    };
+    match composed {
         Ok(mail) => {
             queue(&app, &user.account, mail, now, peer).await?;
             Ok(Redirect::to("/folders/Sent").into_response())
@@ -196,6 +200,24 @@ fn compose(app: &App, account: &Account, draft: &Draft, now: Time) -> Result<Mai
         return Err(Failure::Refused("The message is larger than is taken."));
     }
     Ok(Mail { id, trace_id, message_id, recipients, octets })
+}
+
+/// Refuses a message for a mailbox that is full while its writer can still do something about it, as submission does.
+async fn room(app: &Arc<App>, mail: &Mail) -> Result<(), Failure> {
+    let (recipients, octets) = (mail.recipients.clone(), mail.octets.len() as u64);
+    let all = blocking(app, move |app| {
+        for address in recipients {
+            let Some(account) = app.stores.directory.resolve(&address.to_string())? else { continue };
+            if !app.stores.mailboxes.has_room(account.id, octets)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    });
+    match all.await? {
+        true => Ok(()),
+        false => Err(Failure::Refused("The mailbox of one who it is for is full. Nothing was sent.")),
+    }
 }
 
 /// Queues the message, then keeps a copy in Sent: the message is never only in Sent.

@@ -196,6 +196,20 @@ async fn html_that_would_cost_gigabytes_is_shown_as_text() {
 }
 
 #[tokio::test]
+async fn a_message_for_a_full_mailbox_is_not_sent_and_not_lost() {
+    let mut site = Site::start().await;
+    site.log_in().await;
+    let stores = Stores::open(site.dir.path()).unwrap();
+    let ada = stores.directory.resolve("ada@varde.test").unwrap().unwrap().id;
+    stores.mailboxes.set_quota(ada, 0).unwrap();
+    let reply = site.post("/compose", "to=bob%40b.test&cc=ada%40varde.test&subject=Hello&text=kept").await;
+    assert_eq!(reply.status, 422);
+    assert!(reply.body.contains("is full. Nothing was sent.") && reply.body.contains("kept"), "{}", reply.body);
+    let queue = Queue::open(&site.dir.path().join("queue.db")).unwrap();
+    assert_eq!(queue.depth().await.unwrap().messages, 0);
+}
+
+#[tokio::test]
 async fn what_is_sent_is_in_the_queue_and_in_sent() {
     let mut site = Site::start().await;
     site.log_in().await;

@@ -115,6 +115,8 @@ pub fn watcher_of(certificates: Option<&[CertificateDer<'_>]>) -> Option<String>
 /// What a watcher shows of itself, and whom it believes. `Debug` shows no key.
 pub struct Identity {
     roots: Arc<RootCertStore>,
+    /// The authority's certificates as they were read.
+    trusted: Vec<CertificateDer<'static>>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     provider: Arc<CryptoProvider>,
@@ -134,8 +136,8 @@ impl Identity {
     /// See [`TlsError`]; each names the file and what to do.
     pub fn read(authority: &Path, certificate: &Path, key: &Path, me: &str, now: Time) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
-        let (trusted, _) = roots.add_parsable_certificates(certificates(authority)?);
-        if trusted == 0 {
+        let trusted = certificates(authority)?;
+        if roots.add_parsable_certificates(trusted.iter().cloned()).0 == 0 {
             let what = "holds no certificate of an authority".to_owned();
             return Err(TlsError::File { path: authority.to_owned(), what });
         }
@@ -150,12 +152,21 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_file(key)
             .map_err(|error| TlsError::File { path: key.to_owned(), what: format!("no private key: {error}") })?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Ok(Self { roots: Arc::new(roots), chain, key, provider, shown })
+        Ok(Self { roots: Arc::new(roots), trusted, chain, key, provider, shown })
     }
 
     /// What its own certificate says.
     pub fn shown(&self) -> &Shown {
         &self.shown
+    }
+
+    /// Whether the files still hold what was read of them. Octet by octet: a certificate that is renewed on the day of
+    /// its issue says the same as the one before.
+    ///
+    /// # Errors
+    /// [`TlsError::File`].
+    pub fn is_as_read(&self, authority: &Path, certificate: &Path) -> Result<bool, TlsError> {
+        Ok(certificates(authority)? == self.trusted && certificates(certificate)? == self.chain)
     }
 
     /// For the listener: who has no certificate of the authority is refused in the handshake.

@@ -69,8 +69,45 @@ fn cursors_and_announcements_survive_a_restart() {
     drop(history);
     let (history, aside) = History::open(&path).unwrap();
     assert_eq!((history.cursor("no-oslo").unwrap(), history.cursor("x").unwrap(), aside), (9, 0, None));
-    let announced = Announced { state: VerdictState::Down, generation: 3 };
+    let announced = Announced { state: VerdictState::Down, generation: 3, at: Time(0) };
     assert_eq!(history.announced("t", "imap").unwrap(), Some(announced));
+}
+
+#[test]
+fn what_was_told_is_read_again_in_its_order_with_what_stood_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (history, _) = History::open(&folder.path().join("history.sqlite")).unwrap();
+    let row = |ts: i64, since: Option<i64>, state| VerdictRow {
+        ts: Time(ts),
+        target: "t".to_owned(),
+        service: "imap".to_owned(),
+        since: since.map(Time),
+        state,
+        ..VerdictRow::default()
+    };
+    use VerdictState::{Down, Unknown, Up};
+    let rows = [row(5, Some(4), Up), row(20, None, Down), row(30, Some(10), Unknown), row(30, Some(12), Up)];
+    history.record(&[], &rows).unwrap();
+    let told = |since| history.told("t", "imap", Time(since)).unwrap();
+    assert_eq!(told(0), [(Time(4), Up), (Time(20), Down), (Time(10), Unknown), (Time(12), Up)]);
+    assert_eq!(told(21), told(0)[1..]);
+    assert_eq!(told(31), [(Time(12), Up)]);
+    assert_eq!(history.told("t", "pop3", Time(0)).unwrap(), []);
+}
+
+#[test]
+fn how_far_back_nothing_is_missing_is_known_when_rows_have_been_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (history, _) = History::open(&folder.path().join("history.sqlite")).unwrap();
+    assert_eq!(history.complete_from().unwrap(), None);
+    let now = Time(200 * DAY);
+    let run = |n: i64| seen(&n.to_string(), now.0 - 3_000 + n, ProbeOutcome::Ok);
+    history.record(&(0..3_000).map(run).collect::<Vec<_>>(), &[]).unwrap();
+    // What came late stays as long as what came with it.
+    history.record(&[seen("late", now.0 - 50_000, ProbeOutcome::Ok)], &[]).unwrap();
+    assert_eq!(history.complete_from().unwrap(), None);
+    assert_eq!(history.prune_to(now, 1_500).unwrap(), 1_501);
+    assert_eq!(history.complete_from().unwrap(), Some(Time(now.0 - 3_000 + 2_500)));
 }
 
 #[test]

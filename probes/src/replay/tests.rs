@@ -98,6 +98,8 @@ fn a_fault_names_its_line() {
     let text = format!("{}\n\n{{\"ts\": 5}}\n", line("2026-01-01T00:05:00Z", "us-east", "ok"));
     let fault = replay(text.as_bytes(), &window).unwrap_err().to_string();
     assert!(fault.starts_with("line 3: not an observation: invalid type: integer `5`"), "{fault}");
+    let fault = replay(line("yesterday", "us-east", "ok").as_bytes(), &window).unwrap_err().to_string();
+    assert!(fault.starts_with("line 1: not an observation: ts \"yesterday\" is no time like"), "{fault}");
     let fault = replay(line("2026-01-01T00:05:00Z", "us-east", "meh").as_bytes(), &window).unwrap_err().to_string();
     assert!(fault.starts_with("line 1: not an observation: unknown variant `meh`"), "{fault}");
     let endless = vec![b' '; MAX_LINE_BYTES as usize + 1];

@@ -183,7 +183,7 @@ pub fn black_holes(config: Config, intervals: u32) -> Punctuality {
         Happening::Began { lateness: Some(lateness), .. } => seen.lateness.push(lateness),
         Happening::Began { lateness: None, .. } => seen.looks += 1,
         Happening::Missed { .. } => seen.missed += 1,
-        Happening::Verdict { .. } | Happening::Known { .. } => {}
+        Happening::Verdict { .. } | Happening::Amended { .. } | Happening::Known { .. } => {}
     });
     seen.lateness.sort_unstable();
     seen

@@ -1,5 +1,6 @@
 //! What a watcher decides: when it looks, what it thinks, whom it tells. No socket, no disk, no clock.
 
+mod judge;
 mod report;
 mod roster;
 mod time;
@@ -10,15 +11,15 @@ use std::time::Duration;
 
 use aggregator::event::{Time, VerdictRow, VerdictState};
 
-use super::service::{Put, Service};
+use super::service::{Put, Service, Votes};
 use crate::config::{Cadence, Config};
 use crate::exchange;
 use crate::history::Announced;
-use crate::judgement::{Change, Judgement};
+use crate::judgement::Judgement;
 use crate::observation::Observation;
 use crate::roster::{Epoch, Roster};
 use crate::schedule::{Agenda, Class, Gate, Limits, Slots, Turns};
-use crate::verdict::{Cast, End, MAX_SEATS, Term, Vote};
+use crate::verdict::{Cast, MAX_SEATS, Term, Vote};
 
 /// While a light check's service is down or suspected, it is looked at this often.
 pub const LIGHT_RECHECK: Duration = Duration::from_secs(10);
@@ -47,6 +48,8 @@ pub enum Action {
     Keep(Observation),
     /// Keep a change of verdict.
     Announce(Box<VerdictRow>),
+    /// Keep what a verdict was at some time, otherwise than it was told.
+    Amend(Box<VerdictRow>),
     /// Tell the responder.
     Tell(Judgement),
     /// Judge this service again from the history: something old has come.
@@ -87,8 +90,6 @@ struct Standing {
     unconfirmed_told: bool,
     /// Whether the responder has been told of it since the start.
     told: bool,
-    /// The date that was told for the begin or the end of an outage, while the state that began then stands.
-    dated: Option<Time>,
 }
 
 /// The state of a watcher.
@@ -165,11 +166,11 @@ impl Core {
                 });
             }
         }
-        let nothing = Announced { state: VerdictState::Unknown, generation: 0 };
+        let nothing = Announced { state: VerdictState::Unknown, generation: 0, at: Time(i64::MIN) };
         let standing = services.iter().map(|service| {
             let announced = announced(service).unwrap_or(nothing);
             let was_down = announced.state == VerdictState::Down;
-            Standing { announced, was_down, unconfirmed_told: false, told: false, dated: None }
+            Standing { announced, was_down, unconfirmed_told: false, told: false }
         });
         let standing = standing.collect();
         let follows = roster.in_force(now).1.to_vec();
@@ -238,6 +239,14 @@ impl Core {
         (self.services[self.seats[seat].service].name == seen.service).then_some((seat, watcher))
     }
 
+    /// The service that an observation votes on, and its vote.
+    pub fn cast(&self, seen: &Observation) -> Option<(usize, Cast)> {
+        let (seat, watcher) = self.place(seen)?;
+        let Seat { service, place, .. } = self.seats[seat];
+        let vote = Vote::of(seen.outcome);
+        Some((service, Cast { at: seen.ts, watcher: watcher as u16, check: place as u16, vote }))
+    }
+
     /// The peer has been heard of, or has acknowledged something.
     pub fn contact(&mut self, watcher: usize, now: Time) {
         self.contact[watcher] = Some(now);
@@ -264,9 +273,9 @@ impl Core {
     }
 
     /// The votes of a service have been read from the history, or could not be: then they are as they were.
-    pub fn restore(&mut self, service: usize, casts: Option<Vec<Cast>>, now: Time) {
-        match casts {
-            Some(casts) => self.services[service].restore(casts, now),
+    pub fn restore(&mut self, service: usize, votes: Option<Votes>, now: Time) {
+        match votes {
+            Some(votes) => self.services[service].restore(votes, now),
             None => self.services[service].release(),
         }
         self.reviews.set(service, Some(now));
@@ -276,10 +285,8 @@ impl Core {
     /// check of the configuration is dropped.
     pub fn hear(&mut self, seen: Observation, now: Time) -> Vec<Action> {
         let Some((seat, watcher)) = self.place(&seen) else { return Vec::new() };
-        let vote = Vote::of(seen.outcome);
-        let service = self.seats[seat].service;
-        let place = self.seats[seat].place;
-        let cast = Cast { at: seen.ts, watcher: watcher as u16, check: place as u16, vote };
+        let Some((service, cast)) = self.cast(&seen) else { return Vec::new() };
+        let vote = cast.vote;
         match self.services[service].put(cast) {
             Put::Known => return Vec::new(),
             Put::Late => {
@@ -334,141 +341,6 @@ impl Core {
                 }
             }
         }
-    }
-
-    fn judge(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
-        let service = &self.services[index];
-        let (from, to) = (self.standing[index].announced.state, service.state(now));
-        if from == to && !self.standing[index].told {
-            // What was told before the restart may have been lost on its way to the responder.
-            self.standing[index].told = true;
-            actions.push(Action::Tell(Judgement::Changed(Box::new(self.change(index, from, to, now)))));
-        } else if from != to {
-            let change = self.change(index, from, to, now);
-            let standing = &mut self.standing[index];
-            let good = matches!(to, VerdictState::Up | VerdictState::Degraded | VerdictState::Regional);
-            let resolved = standing.was_down && good;
-            standing.announced =
-                Announced { state: to, generation: standing.announced.generation + u32::from(resolved) };
-            standing.was_down = to == VerdictState::Down || (standing.was_down && !good);
-            (standing.unconfirmed_told, standing.told) = (false, true);
-            let since = match from {
-                // A vote that came late may show that it succeeded for longer than the last step of S says.
-                VerdictState::Unknown | VerdictState::Down | VerdictState::Maintenance if good => {
-                    self.services[index].good_since(now)
-                }
-                // An outage may be older than the maintenance that covers it: there it is told as maintenance.
-                VerdictState::Maintenance => self.services[index].since(now),
-                _ => change.since,
-            };
-            let dated = to == VerdictState::Down || (from == VerdictState::Down && good);
-            self.standing[index].dated = dated.then_some(since);
-            let row = self.row(index, since, now);
-            actions.push(Action::Announce(Box::new(row)));
-            actions.push(Action::Tell(Judgement::Changed(Box::new(change))));
-        } else {
-            self.date_anew(index, now, actions);
-        }
-        self.judge_alone(index, now, actions);
-    }
-
-    /// A vote that came late may give an outage another begin or end: the figures of ClickHouse are told.
-    fn date_anew(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
-        let Some(told) = self.standing[index].dated else { return };
-        let service = &self.services[index];
-        let date = match service.outage() {
-            Some(outage) => Some(outage.first_bad),
-            None => service.outages().next_back().and_then(|outage| outage.to()),
-        };
-        if let Some(date) = date.filter(|date| *date != told) {
-            self.standing[index].dated = Some(date);
-            actions.push(Action::Announce(Box::new(self.row(index, date, now))));
-        }
-    }
-
-    /// The row of what stands.
-    fn row(&self, index: usize, since: Time, now: Time) -> VerdictRow {
-        let (service, announced) = (&self.services[index], self.standing[index].announced);
-        let last = service.outage().or_else(|| service.outages().next_back());
-        VerdictRow {
-            ts: now,
-            target: service.target.clone(),
-            service: service.name.clone(),
-            state: announced.state,
-            since: Some(since),
-            first_bad: service.outage().map(|outage| outage.first_bad),
-            last_good: last.and_then(|outage| outage.last_good),
-            voters: self.voters(service, announced.state, now).join(","),
-            generation: announced.generation,
-            ..VerdictRow::default()
-        }
-    }
-
-    /// One watcher alone still pages, when it has seen a failure for a minute and can reach no other.
-    fn judge_alone(&mut self, index: usize, now: Time, actions: &mut Vec<Action>) {
-        let service = &self.services[index];
-        let failing = self.of_service[index].iter().map(|seat| &self.seats[*seat]).filter_map(|seat| {
-            let last = seat.last[self.me].as_ref().filter(|last| Vote::of(last.seen.outcome) == Vote::Bad)?;
-            (now.millis_since(last.seen.ts) < service.rules.freshness.as_millis() as u64).then_some(last)
-        });
-        let Some(worst) = failing.min_by_key(|last| last.since) else {
-            self.standing[index].unconfirmed_told = false;
-            return;
-        };
-        let silence = SILENCE.as_millis() as u64;
-        let term = service.term(now);
-        let heard = |watcher: usize| self.contact[watcher].is_some_and(|at| now.millis_since(at) < silence);
-        let alone = !(0..self.names.len()).any(|watcher| term.votes(watcher) && heard(watcher));
-        let long = now.millis_since(worst.since.max(self.started)) >= UNCONFIRMED_AFTER.as_millis() as u64;
-        let clear = matches!(service.state(now), VerdictState::Down | VerdictState::Maintenance);
-        if term.votes(self.me)
-            && term.watchers() > 1
-            && alone
-            && long
-            && !clear
-            && !self.standing[index].unconfirmed_told
-        {
-            actions.push(Action::Tell(Judgement::Unconfirmed(Box::new(worst.seen.clone()))));
-            self.standing[index].unconfirmed_told = true;
-        }
-    }
-
-    fn change(&self, index: usize, from: VerdictState, to: VerdictState, now: Time) -> Change {
-        let service = &self.services[index];
-        let ended = service.outages().next_back().filter(|outage| outage.end.is_some());
-        let since = match (service.outage(), ended.and_then(|outage| outage.end)) {
-            (Some(outage), _) if to == VerdictState::Down => outage.first_bad,
-            (None, Some(End::Good { first_good, .. })) if from == VerdictState::Down => first_good,
-            _ => service.since(now),
-        };
-        let outage = service.outage().or(ended);
-        let target = self.of_service[index].first().map_or(&[][..], |seat| &self.of_target[self.seats[*seat].target]);
-        let observations = target.iter().map(|seat| &self.seats[*seat]);
-        Change {
-            target: service.target.clone(),
-            service: service.name.clone(),
-            title: service.title.clone(),
-            from,
-            to,
-            at: now,
-            since,
-            last_good: outage.and_then(|outage| outage.last_good),
-            observations: observations
-                .flat_map(|seat| seat.last.iter().flatten())
-                .map(|last| last.seen.clone())
-                .collect(),
-            voters: self.voters(service, to, now),
-            assigned: service.term(now).watchers(),
-        }
-    }
-
-    fn voters(&self, service: &Service, state: VerdictState, now: Time) -> Vec<String> {
-        let voters = match state {
-            VerdictState::Unknown | VerdictState::Maintenance => Vec::new(),
-            VerdictState::Down => service.voters(now, true),
-            VerdictState::Up | VerdictState::Degraded | VerdictState::Regional => service.voters(now, false),
-        };
-        voters.into_iter().map(|voter| self.names[voter].clone()).collect()
     }
 }
 

@@ -17,6 +17,7 @@ use super::afterwards::Waiting;
 use super::core::{Action, Core};
 use super::judgements::Judgements;
 use super::run::{self, Observed, Prober, Turn};
+use super::service::Votes;
 use super::writer::{Job, Load};
 use crate::config::Config;
 use crate::control::Health;
@@ -25,7 +26,6 @@ use crate::keys::{PublicKey, SigningKey};
 use crate::observation::Observation;
 use crate::roster::{Change, Epoch, NotChanged};
 use crate::status::Status;
-use crate::verdict::Cast;
 
 /// A status is made at most this often.
 const STATUS_AGE_MS: u64 = 1_000;
@@ -108,7 +108,7 @@ pub struct Driver {
     /// Peers that have acknowledged something.
     pub acknowledged: mpsc::Receiver<String>,
     /// Services that have been read from the history.
-    pub loaded: mpsc::Receiver<(usize, Vec<Cast>)>,
+    pub loaded: mpsc::Receiver<(usize, Votes)>,
     /// When to stop.
     pub shutdown: CancellationToken,
 }
@@ -163,8 +163,8 @@ impl Driver {
                         self.core.contact(watcher, Time::now());
                     }
                 }
-                Some((service, casts)) = self.loaded.recv() => {
-                    self.core.restore(service, Some(casts), Time::now());
+                Some((service, votes)) = self.loaded.recv() => {
+                    self.core.restore(service, Some(votes), Time::now());
                 }
                 () = tokio::time::sleep(pause) => {}
             }
@@ -266,6 +266,12 @@ impl Driver {
                 }
                 Action::Announce(row) => {
                     tracing::info!(target_system = %row.target, service = %row.service, state = %row.state, voters = %row.voters, "verdict");
+                    self.emitter.emit((*row).clone());
+                    self.write(Job::Announce(*row));
+                }
+                Action::Amend(row) => {
+                    let since = row.since.unwrap_or(row.ts);
+                    tracing::debug!(target_system = %row.target, service = %row.service, state = %row.state, %since, "verdict told anew");
                     self.emitter.emit((*row).clone());
                     self.write(Job::Announce(*row));
                 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aggregator::event::{ProbeOutcome, StepResult, Time};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::{Check, Config, Target};
 use crate::control::Health;
@@ -65,11 +65,15 @@ pub async fn observe(
         receiver: check.to_target.as_ref().and_then(|name| config.target(name)).cloned().map(Box::new),
         awaited,
     };
-    let ts = Time::now();
+    let (ts, begun) = (Time::now(), Instant::now());
     let patience = kind::find(&check.kind).map_or(1, |kind| kind.patience);
     let limit = check.timeout() * patience + PATIENCE;
     let run = AssertUnwindSafe((prober)(check, target, &cx)).catch_unwind();
-    let mut report = match timeout(limit, run).await {
+    let ended = tokio::select! {
+        ended = timeout(limit, run) => ended,
+        never = health.look_beside() => match never {},
+    };
+    let mut report = match ended {
         Ok(Ok(report)) => report,
         Ok(Err(_)) => {
             tracing::error!(check = %check.name, target = %target.name, "the check broke off by a fault of its own; it does not vote");
@@ -79,7 +83,7 @@ pub async fn observe(
     };
     let step = report.steps.iter().find(|step| step.result == StepResult::Failed).map_or("", |step| &step.name);
     let failed = (Vote::of(report.outcome) == Vote::Bad).then_some(step);
-    if let Some(fault) = health.fault(failed).await {
+    if let Some(fault) = health.fault(failed, begun).await {
         tracing::warn!(check = %check.name, target = %target.name, "the check does not vote: {fault}");
         report.outcome = ProbeOutcome::VantageFault;
         report.steps.push(fault.step());

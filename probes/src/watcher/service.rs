@@ -15,7 +15,9 @@ use crate::maintenance::{self, Plan};
 use crate::roster::Roster;
 use crate::status::{DayStatus, OutageStatus};
 use crate::uptime::{self, Segment, Tally};
-use crate::verdict::{Cast, Outage, Record, Rules, Sweep, Term, Terms};
+use crate::verdict::{Cast, End, Outage, Record, Rules, Sweep, Term, Terms};
+
+use super::told::Told;
 
 /// How late a vote may come and still be swept from memory.
 pub const RECENT: Duration = Duration::from_secs(3_600);
@@ -35,6 +37,15 @@ pub enum Put {
     Known,
     /// It is older than the settled part: the service must be judged again from the history.
     Late,
+}
+
+/// The votes of a service that a history has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Votes {
+    /// The votes.
+    pub casts: Vec<Cast>,
+    /// From when on they are all: what is older may have been dropped.
+    pub complete_from: Option<Time>,
 }
 
 /// The timeline of one service.
@@ -61,6 +72,10 @@ pub struct Service {
     first: Option<Time>,
     swept: Option<Time>,
     held: bool,
+    /// What was told of it.
+    pub told: Told,
+    /// From here on what was swept last may still change: the begin of the recent part, or of an outage in it.
+    open_from: Time,
 }
 
 /// What the days of a page are made of.
@@ -114,6 +129,8 @@ impl Service {
             first: None,
             swept: None,
             held: false,
+            told: Told::default(),
+            open_from: Time(i64::MIN),
         }
     }
 
@@ -164,7 +181,11 @@ impl Service {
     }
 
     /// Judges the service again from everything that the history has of it, but for votes that lie ahead of `now`.
-    pub fn restore(&mut self, mut casts: Vec<Cast>, now: Time) {
+    pub fn restore(&mut self, votes: Votes, now: Time) {
+        let Votes { mut casts, complete_from } = votes;
+        // A vote that has been dropped may have counted for so long.
+        let freshness = i64::try_from(self.rules.freshness.as_micros()).unwrap_or(i64::MAX);
+        self.told.judged_anew(complete_from.map_or(Time(i64::MIN), |from| Time(from.0.saturating_add(freshness))));
         let horizon = exchange::horizon(now);
         casts.retain(|cast| cast.at <= horizon);
         self.recent.retain(|cast| cast.at <= horizon);
@@ -181,10 +202,12 @@ impl Service {
         (self.held, self.swept) = (false, None);
     }
 
-    /// Sweeps up to `now`, unless it has been done within the last second and nothing is new. True: the clock was set
+    /// Sweeps up to `now`, unless it has been done within the last second and nothing has changed since. True: the clock was set
     /// back, and the service must be judged again from the history; until then it stands as it stood.
     pub fn sweep(&mut self, now: Time) -> bool {
-        if self.swept.is_some_and(|swept| now >= swept && now.millis_since(swept) < SWEPT_EVERY_MS) {
+        if self.swept.is_some_and(|swept| now >= swept && now.millis_since(swept) < SWEPT_EVERY_MS)
+            && !self.changes_by_itself(now)
+        {
             return false;
         }
         self.swept = Some(now);
@@ -192,6 +215,7 @@ impl Service {
             true => self.settled_until,
             false => begin_of_recent(now).max(self.settled_until),
         };
+        let (before, open_from) = (self.settled_until, self.open_from);
         let final_votes = self.recent.partition_point(|cast| cast.at < until);
         self.settled.run(&self.recent[..final_votes], &mut self.record);
         self.recent.drain(..final_votes);
@@ -200,8 +224,19 @@ impl Service {
         let made = self.recent.partition_point(|cast| cast.at <= now);
         self.now.run(&self.recent[..made], &mut self.fresh);
         self.now.advance(now, &mut self.fresh);
+        let confirmed = |outage: &Outage| outage.end.map(End::at);
+        let open = self.outages().rev().take_while(|outage| confirmed(outage).is_none_or(|at| at >= before));
+        self.open_from = open.map(|outage| outage.first_bad).fold(before, Time::min);
+        self.told.doubt(open_from.min(self.open_from));
         self.forget(now.plus_millis(-(SHOWN_DAYS + 2) * 86_400_000));
         !self.held && until > exchange::horizon(begin_of_recent(now))
+    }
+
+    /// Whether a vote has expired since the last sweep, or another term begun.
+    fn changes_by_itself(&self, now: Time) -> bool {
+        let Some(swept) = self.swept else { return true };
+        let changes = [self.next_change(swept), self.terms.next(swept)];
+        changes.into_iter().flatten().any(|at| at <= now)
     }
 
     /// When it may change without a new vote: an expiry, a vote that is dated ahead, maintenance that is near.
@@ -220,6 +255,24 @@ impl Service {
         self.record.steps.drain(..steps.saturating_sub(1));
         let outages = self.record.outages.partition_point(|outage| outage.to().is_some_and(|to| to < before));
         self.record.outages.drain(..outages);
+        self.told.forget(before);
+    }
+
+    /// What is to be told: the states from the first instant on that was told otherwise. From now on it has been told.
+    pub fn untold(&mut self, now: Time) -> Vec<Segment> {
+        let next = Time(now.0.saturating_add(1));
+        let shown = self.shown_from(now);
+        let compared = self.segments(self.told.begin(now).max(shown), next);
+        let Some(from) = self.told.differs(&compared, now) else { return Vec::new() };
+        let mut segments = self.segments(shown.max(self.told.floor()).min(from), next);
+        segments.retain(|segment| segment.to > from);
+        segments.iter().for_each(|segment| self.told.say(segment.from, segment.state));
+        segments
+    }
+
+    /// From when on there is something to show: the first observation, [`SHOWN_DAYS`] back at most. Without any: now.
+    fn shown_from(&self, now: Time) -> Time {
+        now.plus_millis(-SHOWN_DAYS * 86_400_000).max(self.first.unwrap_or(now)).min(now)
     }
 
     /// The state at the time of the last sweep; announced maintenance goes before all.
@@ -248,24 +301,22 @@ impl Service {
 
     /// `[from, now)` in states, with maintenance.
     pub fn segments(&self, from: Time, now: Time) -> Vec<Segment> {
-        let outages: Vec<Outage> = self.outages().collect();
-        let segments = uptime::label(self.record.steps.iter().chain(&self.fresh.steps), &outages, from, now);
+        // What was over before says nothing of it.
+        let steps = self.record.steps.partition_point(|(at, _)| *at <= from).saturating_sub(1);
+        let steps = self.record.steps[steps..].iter().chain(&self.fresh.steps);
+        let over = |outage: &Outage| outage.end.is_some_and(|end| end.at() < from);
+        let ended = self.record.outages.partition_point(over);
+        let ended = self.record.outages[ended..].iter().chain(&self.fresh.outages).copied();
+        let outages: Vec<Outage> = ended.chain(self.now.open()).collect();
+        let segments = uptime::label(steps, &outages, from, now);
         let windows: Vec<(Time, Time)> = self.maintenance.iter().flat_map(|plan| plan.windows(from, now)).collect();
         uptime::with_maintenance(&segments, &windows)
     }
 
     /// Since when the present state holds, within what is shown. Without any observation: since now.
     pub fn since(&self, now: Time) -> Time {
-        let begin = now.plus_millis(-SHOWN_DAYS * 86_400_000).max(self.first.unwrap_or(now));
-        self.segments(begin, Time(now.0.saturating_add(1))).last().map_or(now, |segment| segment.from)
-    }
-
-    /// Since when it has succeeded without a break, whatever it was called, within what is shown.
-    pub fn good_since(&self, now: Time) -> Time {
-        let begin = now.plus_millis(-SHOWN_DAYS * 86_400_000).max(self.first.unwrap_or(now));
-        let segments = self.segments(begin, Time(now.0.saturating_add(1)));
-        let good = |state| matches!(state, VerdictState::Up | VerdictState::Degraded | VerdictState::Regional);
-        segments.iter().rev().take_while(|segment| good(segment.state)).last().map_or(now, |segment| segment.from)
+        let next = Time(now.0.saturating_add(1));
+        self.segments(self.shown_from(now), next).last().map_or(now, |segment| segment.from)
     }
 
     /// The days that a page shows, of its time zone, from the first observation on.
@@ -312,59 +363,4 @@ fn begin_of_recent(now: Time) -> Time {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::verdict::Vote;
-
-    const BEGIN: Time = Time(1_800_000_000_000_000);
-
-    fn service() -> Service {
-        let target: Target = toml::from_str("name = \"t\"").unwrap();
-        let rules = Rules { watchers: 3, checks: 1, freshness: Duration::from_secs(90) };
-        Service::new(&target, "imap", "IMAP", "imap", (rules, Terms::all(3)))
-    }
-
-    /// Votes of three watchers over three hours, with outages, in the order of time.
-    fn votes() -> Vec<Cast> {
-        let vote = |n: i64| match (n / 37) % 5 {
-            3 => Vote::Bad,
-            4 if n % 3 == 0 => Vote::None,
-            _ => Vote::Good,
-        };
-        let cast =
-            |n: i64| Cast { at: BEGIN.plus_millis(n * 20_000), watcher: (n % 3) as u16, check: 0, vote: vote(n) };
-        (0..540).map(cast).collect()
-    }
-
-    #[test]
-    fn votes_that_arrive_late_and_out_of_order_give_the_timeline_that_they_give_in_order() {
-        let (votes, end) = (votes(), BEGIN.plus_millis(540 * 20_000));
-        let mut in_order = service();
-        for cast in &votes {
-            assert_eq!(in_order.put(*cast), Put::New);
-            in_order.sweep(cast.at);
-        }
-        in_order.sweep(end);
-        // One watcher's votes come ten minutes late, as after a partition.
-        let mut late = service();
-        let mut arrivals: Vec<(Time, Cast)> =
-            votes.iter().map(|cast| (cast.at.plus_millis(i64::from(cast.watcher == 1) * 600_000), *cast)).collect();
-        arrivals.sort_by_key(|arrival| arrival.0);
-        for (at, cast) in arrivals {
-            late.sweep(at);
-            assert_eq!(late.put(cast), Put::New);
-        }
-        late.sweep(end.plus_millis(600_000));
-        assert!(in_order.outages().count() > 2);
-        assert_eq!(late.outages().collect::<Vec<_>>(), in_order.outages().collect::<Vec<_>>());
-        assert_eq!(late.segments(BEGIN, end), in_order.segments(BEGIN, end));
-        // What is older than what is settled has to be restored, and gives the same again.
-        let mut restored = service();
-        restored.sweep(end);
-        assert_eq!(restored.put(votes[0]), Put::Late);
-        assert!(restored.hold() && !restored.hold());
-        restored.restore(votes, end);
-        restored.sweep(end);
-        assert_eq!(restored.segments(BEGIN, end), in_order.segments(BEGIN, end));
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::config::{Cadence, Watch, Watcher};
+use crate::control;
 use crate::kind::Finding;
 use crate::status::RegionStatus;
 
@@ -293,6 +294,40 @@ async fn a_failure_of_the_vantages_own_network_does_not_vote() {
     let seen = run::observe(&run::kinds(), &health, &config, target, check, "us-east", turn).await.seen;
     assert_eq!(seen.outcome, ProbeOutcome::VantageFault);
     assert_eq!(seen.failed_step().map(|step| step.name.as_str()), Some("tcp"));
+}
+
+#[tokio::test]
+async fn a_network_that_was_away_during_a_run_and_is_back_at_its_end_does_not_vote() {
+    let control = free_address().await;
+    let mut config = (*site(([127, 0, 0, 1], 9).into()).await.config).clone();
+    config.watch.control = vec![control.to_string()];
+    let (target, check) = (&config.target[0], &config.target[0].check[0]);
+    let hangs: run::Prober = Arc::new(|_, _, _| {
+        Box::pin(async {
+            tokio::time::sleep(control::LONG_RUN * 3).await;
+            let step = crate::observation::Step {
+                name: "tcp".to_owned(),
+                result: aggregator::event::StepResult::Failed,
+                error_class: "timeout".to_owned(),
+                detail: String::new(),
+                ms: 1.0,
+            };
+            crate::kind::Report { outcome: ProbeOutcome::Failed, steps: vec![step], total_ms: 1, findings: Vec::new() }
+        })
+    });
+    let health = Health::new(&config.watch);
+    let run = || run::observe(&hangs, &health, &config, target, check, "us-east", run::Turn::default());
+    let back = async {
+        tokio::time::sleep(control::LONG_RUN * 2).await;
+        let open = door(control).await;
+        move || open.abort()
+    };
+    let (observed, close) = tokio::join!(run(), back);
+    assert_eq!(observed.seen.outcome, ProbeOutcome::VantageFault);
+    assert_eq!(observed.seen.steps.last().map(|step| step.error_class.as_str()), Some("network"));
+    // The next one finds a network that is well from its begin to its end, and accuses the target.
+    assert_eq!(run().await.seen.outcome, ProbeOutcome::Failed);
+    close();
 }
 
 /// The first run misses its message, and later ones find what they are told to wait for.

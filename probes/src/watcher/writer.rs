@@ -10,6 +10,8 @@ use crate::observation::Observation;
 use crate::roster::Epoch;
 use crate::verdict::{Cast, Vote};
 
+use super::service::Votes;
+
 /// What may wait for the disk. Past it an observation is judged and told to ClickHouse, but is neither in the
 /// history nor told to the peers; it is counted in the log.
 pub const QUEUE: usize = 8_192;
@@ -59,14 +61,15 @@ impl Load {
     ///
     /// # Errors
     /// The database fails.
-    pub fn read(&self, history: &History) -> Result<Vec<Cast>, HistoryError> {
+    pub fn read(&self, history: &History) -> Result<Votes, HistoryError> {
+        let complete_from = history.complete_from()?;
         let seen = history.of_service(&self.target, &self.service, Time(i64::MIN), Time(i64::MAX))?;
         let place = |names: &[String], name: &str| names.iter().position(|other| other == name);
         let casts = seen.into_iter().filter_map(|seen| {
             let (watcher, check) = (place(&self.watchers, &seen.vantage)?, place(&self.checks, &seen.check)?);
             Some(Cast { at: seen.ts, watcher: watcher as u16, check: check as u16, vote: Vote::of(seen.outcome) })
         });
-        Ok(casts.collect())
+        Ok(Votes { casts: casts.collect(), complete_from })
     }
 }
 
@@ -74,7 +77,7 @@ impl Load {
 pub async fn run(
     history: Arc<History>,
     mut jobs: mpsc::Receiver<Job>,
-    loaded: mpsc::Sender<(usize, Vec<Cast>)>,
+    loaded: mpsc::Sender<(usize, Votes)>,
     me: String,
     news: Vec<Arc<Notify>>,
 ) {
@@ -121,11 +124,11 @@ pub async fn run(
             loads
                 .into_iter()
                 .map(|load| {
-                    let casts = load.read(&history).unwrap_or_else(|error| {
+                    let votes = load.read(&history).unwrap_or_else(|error| {
                         tracing::error!("{error}; {} of {} begins anew", load.service, load.target);
-                        Vec::new()
+                        Votes { casts: Vec::new(), complete_from: Some(now) }
                     });
-                    (load.index, casts)
+                    (load.index, votes)
                 })
                 .collect::<Vec<_>>()
         });

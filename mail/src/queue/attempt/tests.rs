@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::queue::store::tests::message;
-use crate::store::BlobId;
+use crate::store::{AccountId, BlobId};
 use crate::testing::{NextHop, World};
 
 /// A store that is busy the first time that it is asked to write.
@@ -37,6 +37,9 @@ impl BlobStore for BusyOnce<dyn BlobStore> {
 impl Deliver for BusyOnce<dyn Deliver> {
     fn deliver(&self, delivery: &LocalDelivery<'_>) -> Result<(), StoreError> {
         self.inner()?.deliver(delivery)
+    }
+    fn has_room(&self, account: AccountId, octets: u64) -> Result<bool, StoreError> {
+        self.inner.has_room(account, octets)
     }
 }
 

@@ -64,6 +64,33 @@ async fn refusals_are_events_with_their_class() {
 }
 
 #[tokio::test]
+async fn a_full_mailbox_is_told_before_the_message_is_sent() {
+    let mut world = World::new();
+    let address = world.server(Role::Mx).await;
+    let bob = world.stores.directory.resolve("bob@varde.test").unwrap().unwrap().id;
+    world.stores.mailboxes.set_quota(bob, 1_000).unwrap();
+    let mut client = Client::connect(address).await;
+    client.reply().await;
+    client.say("EHLO c.test\r\n").await;
+    client.say("MAIL FROM:<eve@x.test> SIZE=1000\r\n").await;
+    assert_eq!(client.say("RCPT TO:<bob@varde.test>\r\n").await, "250 2.1.5 recipient OK\r\n");
+    client.say("RSET\r\n").await;
+    client.say("MAIL FROM:<eve@x.test> SIZE=1001\r\n").await;
+    let full = "452 4.2.2 the mailbox is full, try again later\r\n";
+    assert_eq!(client.say("RCPT TO:<bob@varde.test>\r\n").await, full);
+    assert_eq!(client.say("RCPT TO:<ada@varde.test>\r\n").await, "250 2.1.5 recipient OK\r\n", "another one's is not");
+    let row = world.event(reception).await;
+    assert_eq!((row.class.as_str(), row.enhanced_code.as_str(), row.smtp_code), ("mailbox_full", "4.2.2", Some(452)));
+    assert_eq!(row.verdict, ReceptionVerdict::Deferred);
+    // Without a size there must be room for something at least.
+    world.stores.mailboxes.set_quota(bob, 0).unwrap();
+    client.say("RSET\r\n").await;
+    client.say("MAIL FROM:<eve@x.test>\r\n").await;
+    assert_eq!(client.say("RCPT TO:<bob@varde.test>\r\n").await, full);
+    assert_eq!(client.say("DATA\r\n").await, "554 5.5.1 no valid recipients\r\n");
+}
+
+#[tokio::test]
 async fn a_refused_reverse_path_is_told() {
     let mut world = World::new();
     let address = world.server(Role::Submission).await;

@@ -57,7 +57,12 @@ pub enum Action {
     /// Ask whether the user may send with this reverse-path; answer with [`Answer::Sender`].
     CheckSender(EmailAddress),
     /// Ask whether mail for this address is taken; answer with [`Answer::Recipient`].
-    CheckRecipient(EmailAddress),
+    CheckRecipient {
+        /// The address.
+        address: EmailAddress,
+        /// How large the message will be, as far as MAIL said (RFC 1870).
+        octets: u64,
+    },
     /// Check a login; answer with [`Answer::Login`].
     Login(Credentials),
     /// Store a message; answer with [`Answer::Stored`].
@@ -138,6 +143,8 @@ pub enum RecipientVerdict {
     UnknownUser,
     /// The domain is not ours.
     NotLocal,
+    /// The mailbox is over its quota.
+    Full,
     /// The directory cannot be read.
     Unavailable,
 }

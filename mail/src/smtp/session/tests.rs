@@ -34,12 +34,17 @@ impl Driver {
         while let Some(action) = self.session.next(&mut input) {
             let answer = match action {
                 Action::CheckSender(address) => Answer::Sender(Some(address.to_string() == "ada@varde.test")),
-                Action::CheckRecipient(address) => Answer::Recipient(match (address.local(), address.domain()) {
-                    ("ada" | "postmaster" | "jürgen", "varde.test") => RecipientVerdict::Accept,
-                    ("broken", _) => RecipientVerdict::Unavailable,
-                    (_, "varde.test") => RecipientVerdict::UnknownUser,
-                    _ => RecipientVerdict::NotLocal,
-                }),
+                Action::CheckRecipient { address, octets } => {
+                    Answer::Recipient(match (address.local(), address.domain()) {
+                        ("full", "varde.test") => RecipientVerdict::Full,
+                        ("nearly", "varde.test") if octets > 500 => RecipientVerdict::Full,
+                        ("nearly", "varde.test") => RecipientVerdict::Accept,
+                        ("ada" | "postmaster" | "jürgen", "varde.test") => RecipientVerdict::Accept,
+                        ("broken", _) => RecipientVerdict::Unavailable,
+                        (_, "varde.test") => RecipientVerdict::UnknownUser,
+                        _ => RecipientVerdict::NotLocal,
+                    })
+                }
                 Action::Login(credentials) => Answer::Login(match credentials.password.as_str() {
                     "secret" => LoginVerdict::Accept(Account { id: AccountId(1), address: credentials.user }),
                     "broken" => LoginVerdict::Unavailable,
@@ -121,6 +126,22 @@ fn mail_for_a_local_user_is_taken_pipelined() {
     assert_eq!(driver.stored[0].content, b"Subject: x\r\n\r\n.dot\r\n");
     assert_eq!(driver.stored[0].mail.sender.as_ref().unwrap().to_string(), "bob@x.test");
     assert_eq!(driver.ended, Some(EndReason::Quit));
+}
+
+#[test]
+fn a_mailbox_without_room_for_the_message_is_told_at_rcpt_on_both_ports() {
+    let rcpt = "RCPT TO:<full@varde.test>\nRCPT TO:<nearly@varde.test>\nRSET\n";
+    let dialogue = format!("HELO c.test\nMAIL FROM:<>\n{rcpt}MAIL FROM:<> SIZE=501\n{rcpt}");
+    let full = "452 4.2.2 the mailbox is full, try again later\n";
+    let reset = "250 2.0.0 OK\n";
+    let replies = format!(
+        "250 mx.varde.test\n250 2.1.0 sender OK\n{full}250 2.1.5 recipient OK\n{reset}250 2.1.0 sender OK\n{full}{full}{reset}"
+    );
+    check(Role::Mx, true, &dialogue, &replies);
+    assert_eq!(talk(Role::Mx, true, &dialogue).refused, [(452, "mailbox_full"); 3]);
+    let login = "EHLO c.test\nAUTH PLAIN AGFkYUB2YXJkZS50ZXN0AHNlY3JldA==\n";
+    let submitted = format!("{login}MAIL FROM:<ada@varde.test>\nRCPT TO:<full@varde.test>\n");
+    assert!(talk(Role::Submission, true, &submitted).replies.replace("\r\n", "\n").ends_with(full));
 }
 
 #[test]

@@ -11,6 +11,8 @@ const DATA_AFTER_BDAT: Reply = Reply::new(503, "5.5.1", "DATA and BDAT cannot be
 const AUTH_REQUIRED: Reply = Reply::new(530, "5.7.0", "authentication required");
 const TLS_REQUIRED: Reply = Reply::new(530, "5.7.0", "say STARTTLS first");
 const UNKNOWN_USER: Reply = Reply::new(550, "5.1.1", "no such user here");
+/// RFC 5321 section 4.2.3 and RFC 3463 section 3.3: it may be taken later, when its owner has made room.
+const MAILBOX_FULL: Reply = Reply::new(452, "4.2.2", "the mailbox is full, try again later");
 const RELAY_DENIED: Reply = Reply::new(550, "5.7.1", "relaying denied");
 const SENDER_DENIED: Reply = Reply::new(553, "5.7.1", "you may not send with this address");
 const TOO_MANY_RECIPIENTS: Reply = Reply::new(452, "4.5.3", "too many recipients");
@@ -79,8 +81,9 @@ impl Session {
         if open.recipients.len() >= self.settings.max_recipients {
             return self.refuse(TOO_MANY_RECIPIENTS, About::Recipient(address), "too_many_recipients");
         }
+        let octets = open.mail.size.unwrap_or(0);
         self.state = State::Waiting(Pending::Recipient(recipient));
-        Action::CheckRecipient(address)
+        Action::CheckRecipient { address, octets }
     }
 
     pub(super) fn recipient_checked(&mut self, recipient: Recipient, verdict: RecipientVerdict) -> Action {
@@ -96,6 +99,7 @@ impl Session {
             (RecipientVerdict::NotLocal, Role::Mx) => {
                 self.refuse(RELAY_DENIED, About::Recipient(address), "relay_denied")
             }
+            (RecipientVerdict::Full, _) => self.refuse(MAILBOX_FULL, About::Recipient(address), "mailbox_full"),
             (RecipientVerdict::Unavailable, _) => {
                 self.refuse(reply::DIRECTORY_BUSY, About::Recipient(address), "directory")
             }

@@ -41,6 +41,15 @@ impl Deliver for SqliteMailboxes {
             Ok(())
         })
     }
+
+    fn has_room(&self, account: AccountId, octets: u64) -> Result<bool, StoreError> {
+        match self.quota(account) {
+            // An empty message does not exist.
+            Ok(quota) => Ok(quota.has_room_for(octets.max(1))),
+            Err(StoreError::NotFound(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl SqliteMailboxes {

@@ -127,3 +127,19 @@ fn a_file_that_is_no_certificate_is_named() {
     let shown = site.of("us-east").shown().clone();
     assert_eq!((shown.names, shown.not_after.seconds()), (vec!["us-east".to_owned()], 4_102_444_800));
 }
+
+#[test]
+fn a_certificate_that_is_renewed_on_the_day_of_its_issue_is_noticed_and_so_is_an_authority() {
+    let site = authority();
+    let before = site.of("us-east");
+    let files = ["ca.pem", "us-east.pem"].map(|name| site.folder.path().join(name));
+    let as_read = |identity: &Identity| identity.is_as_read(&files[0], &files[1]).unwrap();
+    assert!(as_read(&before));
+    let after = site.of("us-east");
+    assert_eq!(after.shown(), before.shown(), "they say the same");
+    assert!(!as_read(&before) && as_read(&after));
+    let other = std::fs::read(authority().folder.path().join("ca.pem")).unwrap();
+    let both = [std::fs::read(&files[0]).unwrap(), other].concat();
+    std::fs::write(&files[0], both).unwrap();
+    assert!(!as_read(&after));
+}

@@ -140,12 +140,30 @@ impl Jmap {
         }
     }
 
-    /// The newest messages whose subject holds these words, at most 100.
+    /// The newest messages whose subject holds these words, at most 100. Servers answer this from an index, which may not
+    /// have what has just come.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn find(&mut self, subject: &str) -> Result<Vec<Email>, Fault> {
-        let ids = self.query(json!({ "subject": subject }), QUERY_MAX).await?;
+        self.emails(json!({ "subject": subject })).await
+    }
+
+    /// The newest messages of these mailboxes, at most 100 together.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn newest(&mut self, mailboxes: &[&str]) -> Result<Vec<Email>, Fault> {
+        let conditions: Vec<Value> = mailboxes.iter().map(|id| json!({ "inMailbox": id })).collect();
+        self.emails(match conditions.as_slice() {
+            [only] => only.clone(),
+            _ => json!({ "operator": "OR", "conditions": conditions }),
+        })
+        .await
+    }
+
+    async fn emails(&mut self, filter: Value) -> Result<Vec<Email>, Fault> {
+        let ids = self.query(filter, QUERY_MAX).await?;
         if ids.is_empty() {
             return Ok(Vec::new());
         }

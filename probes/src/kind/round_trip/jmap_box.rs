@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::letter::{Letter, PROBE_HEADER, SUBJECT_PREFIX, header};
 use super::sweep::{self, Candidate};
 use super::{Arrival, INBOX, missing, within};
-use crate::conversation::Fault;
+use crate::conversation::{Class, Fault};
 use crate::kind::jmap::{Email, Jmap};
 use crate::kind::{Awaited, Finding};
 
@@ -30,6 +30,10 @@ impl Places {
             mailboxes.iter().find(|mailbox| mailbox.role.as_deref() == Some(role)).map(|mailbox| mailbox.id.clone())
         };
         Ok(Self { inbox: of("inbox").unwrap_or_default(), junk: of("junk") })
+    }
+
+    fn all(&self) -> Vec<&str> {
+        std::iter::once(&self.inbox).chain(&self.junk).map(String::as_str).collect()
     }
 
     /// The folder that a message came to; `None`: it is elsewhere, like a sent one.
@@ -73,13 +77,14 @@ pub(super) async fn receive(
     }
 }
 
-/// The copies of a message, where mail comes to.
+/// The copies of a message, where mail comes to. Among the newest there, not by a search: an index is told of a message
+/// after it has come.
 pub(super) async fn arrived(
     jmap: &mut Jmap,
     places: &Places,
     letter: &Letter,
 ) -> Result<Vec<(Email, &'static str)>, Fault> {
-    let found = jmap.find(&letter.subject).await?;
+    let found = jmap.newest(&places.all()).await?;
     let ours = found.into_iter().filter(|email| email.subject.as_deref() == Some(letter.subject.as_str()));
     Ok(ours.filter_map(|email| places.of(&email).map(|folder| (email, folder))).collect())
 }
@@ -93,7 +98,16 @@ pub(super) async fn clean(
     now: Time,
 ) -> Result<Vec<Finding>, Fault> {
     let mut candidates = Vec::new();
-    for email in jmap.find(SUBJECT_PREFIX.trim_end()).await? {
+    let mut emails = jmap.newest(&places.all()).await?;
+    match jmap.find(SUBJECT_PREFIX.trim_end()).await {
+        Ok(found) => emails.extend(found),
+        // A server without an index of subjects: what is older than the newest stays.
+        Err(fault) if matches!(fault.class, Class::Rejected | Class::Deferred) => {}
+        Err(fault) => return Err(fault),
+    }
+    emails.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    emails.dedup_by(|a, b| a.id == b.id);
+    for email in emails {
         let subject = email.subject.clone().unwrap_or_default();
         let came = email.received_at.as_deref().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         let came = came.map(|date| Time::from_seconds(date.timestamp()));

@@ -125,6 +125,69 @@ fn came(head: &[u8]) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinHandle;
+
+    use crate::conversation::{Class, Conversation, Heard};
+
+    /// A maildrop of three messages of a run, and what it was asked. For the newest it answers `gone`.
+    async fn maildrop(gone: &'static str) -> (Pop3, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut socket = BufReader::new(socket);
+            let (mut asked, mut line) = (Vec::new(), String::new());
+            while socket.read_line(&mut line).await.unwrap() > 0 {
+                let command = std::mem::take(&mut line).trim_end().to_owned();
+                let answer = match command.as_str() {
+                    "STAT" => "+OK 3 3000\r\n".to_owned(),
+                    "TOP 3 0" => gone.to_owned(),
+                    "TOP 2 0" | "TOP 1 0" => {
+                        let octets = letter().octets("a@t.test", "a@t.test", Time(0));
+                        let message = String::from_utf8(octets).unwrap();
+                        format!("+OK\r\n{}\r\n\r\n.\r\n", message.split_once("\r\n\r\n").unwrap().0)
+                    }
+                    _ => "+OK\r\n".to_owned(),
+                };
+                socket.write_all(answer.as_bytes()).await.unwrap();
+                asked.push(command);
+            }
+            asked
+        });
+        let socket = TcpStream::connect(address).await.unwrap();
+        (Pop3::new(Conversation::new(socket, Heard::default()).unwrap()), server)
+    }
+
+    fn letter() -> Letter {
+        Letter::by_submission("run-1")
+    }
+
+    #[tokio::test]
+    async fn a_message_that_was_removed_since_it_was_counted_is_gone_and_hides_no_other() {
+        for gone in ["-ERR no such message\r\n", "-ERR [SYS/TEMP] it is being removed\r\n"] {
+            let (mut session, server) = maildrop(gone).await;
+            assert_eq!(find(&mut session, &letter()).await.unwrap(), [2, 1]);
+            drop(session);
+            assert_eq!(server.await.unwrap(), ["STAT", "TOP 3 0", "TOP 2 0", "TOP 1 0"]);
+
+            let (mut session, server) = maildrop(gone).await;
+            assert_eq!(clean(&mut session, "run-1", &[], Time(0)).await.unwrap(), []);
+            drop(session);
+            let asked = server.await.unwrap();
+            assert_eq!(asked[1..], ["TOP 3 0", "TOP 2 0", "TOP 1 0", "DELE 2", "DELE 1", "QUIT"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_none_is_a_fault_and_not_a_message_that_is_gone() {
+        let (mut session, server) = maildrop("what?\r\n").await;
+        let fault = find(&mut session, &letter()).await.unwrap_err();
+        assert_eq!(fault.class, Class::Protocol, "{fault:?}");
+        drop(session);
+        assert_eq!(server.await.unwrap(), ["STAT", "TOP 3 0"]);
+    }
 
     #[test]
     fn the_topmost_received_line_says_when_a_message_came() {

@@ -1,5 +1,7 @@
 //! Three watchers in a simulated world: time, network and target are numbers.
 
+mod told;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -8,6 +10,7 @@ use chrono_tz::Tz;
 
 use super::*;
 use crate::config::{Check, Target, Tls, Watch, Watcher};
+use crate::judgement::Change;
 use crate::keys::{PublicKey, SigningKey};
 use crate::roster;
 
@@ -43,6 +46,10 @@ static KEYS: LazyLock<BTreeMap<String, SigningKey>> =
 
 fn public_keys() -> BTreeMap<String, PublicKey> {
     KEYS.iter().map(|(name, key)| (name.clone(), key.public())).collect()
+}
+
+fn votes(casts: Vec<Cast>) -> Votes {
+    Votes { casts, complete_from: None }
 }
 
 fn roster() -> Roster {
@@ -104,9 +111,9 @@ impl World {
                         vote: Vote::of(seen.outcome),
                     });
                     let core = self.cores[me].as_mut().unwrap();
-                    core.restore(service, Some(casts.collect()), self.now);
+                    core.restore(service, Some(votes(casts.collect())), self.now);
                 }
-                Action::Keep(_) | Action::Announce(_) | Action::Enrol(_) => {}
+                Action::Keep(_) | Action::Announce(_) | Action::Amend(_) | Action::Enrol(_) => {}
             }
         }
     }
@@ -335,19 +342,19 @@ fn what_comes_hours_late_is_judged_again_from_the_history() {
     assert_eq!(core.tick(BEGIN.plus_millis(10)), [Action::Restore(0)]);
     assert_eq!(core.hear(late.clone(), BEGIN), [Action::Keep(late)]);
     assert_eq!(core.tick(BEGIN.plus_millis(20)), [], "it is being read already");
-    core.restore(0, Some(Vec::new()), BEGIN);
+    core.restore(0, Some(votes(Vec::new())), BEGIN);
     assert_eq!(core.tick(BEGIN.plus_millis(30)), [Action::Restore(0)]);
 }
 
 #[test]
 fn a_restart_records_missed_slots_tells_what_stands_and_announces_only_what_has_changed() {
     let slots = Slots::new("t", "imap", Duration::from_secs(60), 0, 3);
-    let announced = Announced { state: VerdictState::Down, generation: 4 };
+    let announced = Announced { state: VerdictState::Down, generation: 4, at: Time(0) };
     let last = slots.current(BEGIN) - 3;
     let mut core = Core::new(config(), 0, roster(), BEGIN, |_, _| Some(last), |_| Some(announced));
     let bad = |watcher, at: i64| Cast { at: BEGIN.plus_millis(at), watcher, check: 0, vote: Vote::Bad };
     core.services[0].sweep(BEGIN);
-    core.restore(0, Some(vec![bad(0, -5_000), bad(1, -4_000), bad(2, -3_000)]), BEGIN);
+    core.restore(0, Some(votes(vec![bad(0, -5_000), bad(1, -4_000), bad(2, -3_000)])), BEGIN);
     let actions = core.tick(BEGIN);
     let missed =
         actions.iter().filter(|action| matches!(action, Action::Keep(seen) if seen.outcome == ProbeOutcome::Missed));
@@ -370,9 +377,17 @@ fn a_restart_records_missed_slots_tells_what_stands_and_announces_only_what_has_
         core.hear(good, BEGIN.plus_millis(2_000));
     }
     let actions = core.tick(BEGIN.plus_millis(2_000));
-    let row =
-        actions.iter().find_map(|action| if let Action::Announce(row) = action { Some(row) } else { None }).unwrap();
-    assert_eq!((row.state, row.generation, row.since), (VerdictState::Up, 5, Some(BEGIN.plus_millis(1_000))));
+    let rows: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Announce(row) => Some((true, row)),
+            Action::Amend(row) => Some((false, row)),
+            _ => None,
+        })
+        .map(|(stands, row)| (stands, row.state.as_str(), row.generation, row.since.unwrap().millis_since(BEGIN)))
+        .collect();
+    // The last one to see it up was the only one not to for a moment.
+    assert_eq!(rows, [(false, "up", 5, 1_000), (false, "regional", 5, 1_001), (true, "up", 5, 1_002)]);
 }
 
 #[test]
@@ -391,7 +406,7 @@ fn the_days_of_the_page_are_days_of_its_zone_and_add_up() {
     };
     let later: Time = "2026-10-26T00:30:00Z".parse().unwrap();
     service.sweep(later);
-    service.restore((0..=27 * 60 + 30).flat_map(casts).collect(), later);
+    service.restore(votes((0..=27 * 60 + 30).flat_map(casts).collect()), later);
     service.sweep(later);
     let shown = service.shown(later, Tz::Europe__Oslo);
     let days: Vec<(&str, u64)> = shown.days.iter().map(|day| (day.day.as_str(), day.up_s)).collect();
@@ -492,47 +507,6 @@ fn a_target_that_names_its_watchers_is_judged_by_those_alone_and_by_everybody_al
     wrong.target[0].watchers.push("moon".to_owned());
     let message = "\"moon\" is no watcher; name one of [[watch.watcher]]".to_owned();
     assert_eq!(faults(&wrong), [("target[0].watchers[2]".to_owned(), message)]);
-}
-
-#[test]
-fn a_vote_that_came_late_dates_the_outage_anew_without_telling_the_responder_again() {
-    let mut core = Core::new(config(), 0, roster(), BEGIN, |_, _| None, |_| None);
-    let seen = |core: &Core, name: &str, ms: i64, outcome| {
-        let mut seen = core.missed(0, ms, BEGIN.plus_millis(ms));
-        (seen.vantage, seen.outcome, seen.run_id) = (name.to_owned(), outcome, format!("{name}-{ms}"));
-        seen
-    };
-    for (name, ms, outcome) in [
-        ("us", 0, ProbeOutcome::Ok),
-        ("oslo", 1, ProbeOutcome::Ok),
-        ("sydney", 2, ProbeOutcome::Ok),
-        ("us", 10_000, ProbeOutcome::Failed),
-        ("oslo", 11_000, ProbeOutcome::Failed),
-    ] {
-        let one = seen(&core, name, ms, outcome);
-        core.hear(one, BEGIN.plus_millis(ms));
-    }
-    let rows = |actions: &[Action]| -> Vec<VerdictRow> {
-        let rows = actions.iter().filter_map(|action| match action {
-            Action::Announce(row) => Some((**row).clone()),
-            _ => None,
-        });
-        rows.collect()
-    };
-    let first = rows(&core.tick(BEGIN.plus_millis(11_000)));
-    assert_eq!(
-        first.last().map(|row| (row.state, row.since)),
-        Some((VerdictState::Down, Some(BEGIN.plus_millis(10_000))))
-    );
-    let late = seen(&core, "sydney", 9_000, ProbeOutcome::Failed);
-    core.hear(late, BEGIN.plus_millis(12_000));
-    let actions = core.tick(BEGIN.plus_millis(12_000));
-    let again = rows(&actions);
-    assert_eq!(
-        again.iter().map(|row| (row.state, row.since)).collect::<Vec<_>>(),
-        [(VerdictState::Down, Some(BEGIN.plus_millis(9_000)))]
-    );
-    assert!(!actions.iter().any(|action| matches!(action, Action::Tell(_))), "{actions:?}");
 }
 
 #[test]
