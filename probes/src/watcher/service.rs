@@ -9,18 +9,20 @@ use std::time::Duration;
 use aggregator::event::{Time, VerdictState};
 use chrono_tz::Tz;
 
+use crate::budget::{self, BURN_PERIODS, Budget, Figures};
 use crate::config::{Config, Target};
 use crate::exchange;
 use crate::maintenance::{self, Plan};
+use crate::objective::{self, Goal, Window};
 use crate::roster::Roster;
-use crate::status::{DayStatus, OutageStatus};
+use crate::status::{DayStatus, ObjectiveStatus, OutageStatus};
 use crate::uptime::{self, Segment, Tally};
 use crate::verdict::{Cast, Outage, Record, Rules, Sweep, Term, Terms};
 
 /// How late a vote may come and still be swept from memory.
 pub const RECENT: Duration = Duration::from_secs(3_600);
-/// How much of the past is shown.
-pub const SHOWN_DAYS: i64 = 90;
+/// How much of the past is shown; no window of an objective is longer.
+pub const SHOWN_DAYS: i64 = objective::MAX_DAYS as i64;
 /// Votes expire without anybody saying so; it is noticed this soon.
 const SWEPT_EVERY_MS: u64 = 1_000;
 /// Outages that are shown at most, the newest.
@@ -52,6 +54,7 @@ pub struct Service {
     pub rules: Rules,
     terms: Terms,
     maintenance: Vec<Plan>,
+    objectives: Vec<(Window, Goal)>,
     settled: Sweep,
     settled_until: Time,
     record: Record,
@@ -71,6 +74,8 @@ pub struct Shown {
     pub tally: Tally,
     /// The outages in them, newest first.
     pub outages: Vec<OutageStatus>,
+    /// What is left of the error budgets.
+    pub objectives: Vec<ObjectiveStatus>,
 }
 
 impl Service {
@@ -104,6 +109,7 @@ impl Service {
             checks: vec![check.to_owned()],
             rules,
             maintenance: windows.filter_map(|window| window.plan().ok()).collect(),
+            objectives: objective::of_service(target, name),
             settled: Sweep::in_terms(rules, terms.clone()),
             settled_until: Time(i64::MIN),
             record: Record::default(),
@@ -250,8 +256,35 @@ impl Service {
     pub fn segments(&self, from: Time, now: Time) -> Vec<Segment> {
         let outages: Vec<Outage> = self.outages().collect();
         let segments = uptime::label(self.record.steps.iter().chain(&self.fresh.steps), &outages, from, now);
-        let windows: Vec<(Time, Time)> = self.maintenance.iter().flat_map(|plan| plan.windows(from, now)).collect();
-        uptime::with_maintenance(&segments, &windows)
+        uptime::with_maintenance(&segments, &self.announced(from, now))
+    }
+
+    /// The announced maintenance that has a part in `[from, to)`.
+    fn announced(&self, from: Time, to: Time) -> Vec<(Time, Time)> {
+        self.maintenance.iter().flat_map(|plan| plan.windows(from, to)).collect()
+    }
+
+    /// What is left of each error budget; `segments` reach back for as long as the longest window.
+    fn budgets(&self, segments: &[Segment], now: Time, zone: Tz) -> Vec<ObjectiveStatus> {
+        let Some(first) = self.first.filter(|first| *first < now) else { return Vec::new() };
+        let recent = BURN_PERIODS.map(|period| budget::recent(segments, period, now));
+        let told = |(window, goal): &(Window, Goal)| {
+            let span = window.at(now, first, zone);
+            let budget = Budget::of(segments, &self.announced(now, span.to), span, *goal, now);
+            let [burn_rate_1h, burn_rate_6h, burn_rate_3d] = recent.map(|recent| budget::burn_rate(&recent, *goal));
+            ObjectiveStatus {
+                objective: goal.as_percent(),
+                window: *window,
+                from: span.from,
+                to: span.to,
+                figures: Figures::from(&budget),
+                burn_rate_1h,
+                burn_rate_6h,
+                burn_rate_3d,
+                exhausted_at: budget.exhausted_at(segments, &recent[2], span, window.length(), now),
+            }
+        };
+        self.objectives.iter().map(told).collect()
     }
 
     /// Since when the present state holds, within what is shown. Without any observation: since now.
@@ -274,7 +307,9 @@ impl Service {
         let today = now.to_utc().with_timezone(&zone).date_naive();
         let oldest = today - chrono::Duration::days(SHOWN_DAYS - 1);
         let begin = midnight(oldest).map_or(now, Time::from).max(self.first.unwrap_or(now));
-        let segments = self.segments(begin, now);
+        // A rolling window of so many days may begin some hours before the first of the days.
+        let earliest = begin.min(now.plus_millis(-SHOWN_DAYS * 86_400_000)).max(self.first.unwrap_or(now));
+        let segments = self.segments(earliest, now);
         let (mut days, mut sum) = (Vec::new(), Tally::default());
         let first = begin.to_utc().with_timezone(&zone).date_naive();
         for day in first.iter_days().take_while(|day| *day <= today) {
@@ -297,7 +332,7 @@ impl Service {
             last_good: outage.last_good,
             last_bad: Some(outage.last_bad),
         });
-        Shown { outages: outages.collect(), days, tally: sum }
+        Shown { outages: outages.collect(), days, tally: sum, objectives: self.budgets(&segments, now, zone) }
     }
 }
 
@@ -334,6 +369,34 @@ mod tests {
         let cast =
             |n: i64| Cast { at: BEGIN.plus_millis(n * 20_000), watcher: (n % 3) as u16, check: 0, vote: vote(n) };
         (0..540).map(cast).collect()
+    }
+
+    #[test]
+    fn the_error_budget_is_that_of_the_days_that_are_shown() {
+        let target: Target = toml::from_str(
+            "name = \"t\"\n[[objective]]\navailability = 90\n[[objective]]\navailability = 90\nwindow = \"calendar month\"",
+        )
+        .unwrap();
+        let rules = Rules { watchers: 3, checks: 1, freshness: Duration::from_secs(90) };
+        let mut service = Service::new(&target, "imap", "IMAP", "imap", (rules, Terms::all(3)));
+        assert_eq!(service.shown(BEGIN, Tz::UTC).objectives, [], "nothing was seen yet");
+        let votes = votes();
+        let end = BEGIN.plus_millis(540 * 20_000);
+        service.restore(votes, end);
+        service.sweep(end);
+        let Shown { days, tally, objectives, .. } = service.shown(end, Tz::UTC);
+        assert!(tally.is_covered() && tally.down > 0 && tally.unknown > 0, "{tally:?}");
+        let [rolling, month] = &objectives[..] else { panic!("{objectives:?}") };
+        assert_eq!((rolling.from, rolling.to), (BEGIN, BEGIN.plus_millis(30 * 86_400_000)));
+        let whole = (30 * 86_400_000_000 - tally.unknown) / 10;
+        let figures = rolling.figures;
+        assert_eq!((figures.budget_s.0, figures.spent_s.0), (whole, tally.down));
+        assert_eq!(figures.remaining_s.map(|left| left.0), Some(whole - tally.down));
+        assert_eq!(days.iter().map(|day| day.down_s).sum::<u64>(), tally.down as u64 / 1_000_000);
+        // 2027-01-15, 08:00: what is left of January is not as long as 30 days.
+        assert_eq!((month.from, month.to), (BEGIN, "2027-02-01T00:00:00Z".parse().unwrap()));
+        assert!(month.figures.budget_s < figures.budget_s && month.figures.spent_s == figures.spent_s);
+        assert!(rolling.burn_rate_1h.is_some() && rolling.burn_rate_6h.is_none(), "{rolling:?}");
     }
 
     #[test]
