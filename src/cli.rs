@@ -450,6 +450,9 @@ pub struct Verdict {
     /// Announced maintenance
     #[arg(long, value_name = "FROM/TO", num_args = 1.., value_parser = window)]
     pub maintenance: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    /// An objective in percent, 99.9: also tell the error budget of the window
+    #[arg(long, value_name = "PERCENT")]
+    pub objective: Option<probes::objective::Goal>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -326,6 +326,21 @@ mod tests {
     }
 
     #[test]
+    fn an_objective_that_makes_no_sense_is_named_at_its_key() {
+        let broken = SHIPPED.replace("window = \"30d\"", "window = \"4w\"");
+        let [fault] = &faults_of(&broken)[..] else { panic!("{:#?}", faults_of(&broken)) };
+        let line = SHIPPED.lines().position(|line| line.starts_with("window = ")).unwrap() + 1;
+        assert!(fault.starts_with(&format!("{line}: target[0].objective[0].window: ")), "{fault}");
+        assert!(fault.contains("\"4w\" is no window; use \"30d\" (1 to 90 days) or \"calendar month\""), "{fault}");
+        let broken = SHIPPED.replace("availability = 99.9 ", "availability = 100 ");
+        let [fault] = &faults_of(&broken)[..] else { panic!("{:#?}", faults_of(&broken)) };
+        assert!(
+            fault.contains("target[0].objective[0].availability: must be more than 0 and less than 100"),
+            "{fault}"
+        );
+    }
+
+    #[test]
     fn an_unknown_section_is_refused() {
         let faults = faults_of(&format!("{SHIPPED}\n[webb]\nlisten = 1\n"));
         assert_eq!(faults.len(), 1);

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::control;
 use crate::kind;
 use crate::maintenance::Maintenance;
+use crate::objective::{self, Objective};
 
 mod domain;
 mod places;
@@ -177,6 +178,9 @@ pub struct Target {
     /// Announced maintenance.
     #[serde(default)]
     pub maintenance: Vec<Maintenance>,
+    /// How much its services are to be up.
+    #[serde(default)]
+    pub objective: Vec<Objective>,
 }
 
 impl Target {
@@ -548,6 +552,9 @@ impl Target {
                     faults.add(format!("{at}.services"), format!("no check votes on a service \"{service}\""));
                 }
             }
+        }
+        for (key, message) in objective::faults(self) {
+            faults.add(format!("{at}.{key}"), message);
         }
     }
 }

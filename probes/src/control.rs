@@ -97,7 +97,8 @@ pub struct Health {
     /// How many other watchers there are.
     peers: usize,
     clocks: Mutex<Clocks>,
-    last: Mutex<Option<Fault>>,
+    /// What is wrong, and since when.
+    last: Mutex<Option<(Fault, Time)>>,
     /// When the network was last found to be away.
     cut: Mutex<Option<Instant>>,
 }
@@ -130,14 +131,19 @@ impl Health {
     /// `begun` when the run began: that any run found the network away since counts for this one too. Without control
     /// targets the network is taken to be well, without control names the resolver.
     pub async fn fault(&self, failed: Option<&str>, begun: Instant) -> Option<Fault> {
-        let fault = match (self.clock_fault(Time::now()), failed) {
+        let now = Time::now();
+        let fault = match (self.clock_fault(now), failed) {
             (Some(clock), _) => Some(clock),
             (None, None) => None,
             (None, Some(_)) if !self.network_is_well().await || self.was_cut(begun) => Some(Fault::Network),
             (None, Some("dns")) if !resolvable(&self.names).await => Some(Fault::Resolver),
             (None, Some(_)) => None,
         };
-        lock(&self.last).clone_from(&fault);
+        let mut last = lock(&self.last);
+        *last = fault.clone().map(|new| {
+            let begun = last.as_ref().filter(|(old, _)| old.class() == new.class()).map(|(_, since)| *since);
+            (new, begun.map_or(now, |since| since.min(now)))
+        });
         fault
     }
 
@@ -160,8 +166,8 @@ impl Health {
         lock(&self.cut).is_some_and(|at| at >= since)
     }
 
-    /// What is wrong at present, as far as the last run of a check has shown.
-    pub fn last(&self) -> Option<Fault> {
+    /// What is wrong at present, as far as the last run of a check has shown, and since when without a break.
+    pub fn last(&self) -> Option<(Fault, Time)> {
         lock(&self.last).clone()
     }
 
@@ -260,7 +266,10 @@ mod tests {
         let cut = health(&[&closed]);
         assert_eq!(cut.fault(None, Instant::now()).await, None, "a success shows that the network is well");
         assert_eq!(cut.fault(Some("tcp"), Instant::now()).await, Some(Fault::Network));
-        assert_eq!(cut.last(), Some(Fault::Network));
+        let (fault, since) = cut.last().unwrap();
+        assert_eq!(fault, Fault::Network);
+        cut.fault(Some("banner"), Instant::now()).await;
+        assert_eq!(cut.last(), Some((Fault::Network, since)), "it goes on");
         cut.fault(None, Instant::now()).await;
         assert_eq!(cut.last(), None);
     }

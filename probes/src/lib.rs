@@ -7,6 +7,7 @@
 pub mod config;
 pub mod keys;
 pub mod maintenance;
+pub mod objective;
 
 pub mod conversation;
 mod dns;
@@ -16,6 +17,7 @@ pub mod schedule;
 
 pub mod posture;
 
+pub mod budget;
 pub mod replay;
 pub mod roster;
 pub mod uptime;

@@ -14,6 +14,8 @@ use chrono::SecondsFormat;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::budget::{Budget, Figures, Seconds};
+use crate::objective::{Goal, Span};
 use crate::uptime::{self, Segment, Tally};
 use crate::verdict::{Cast, Outage, Record, Rules, Sweep, Vote};
 
@@ -35,6 +37,8 @@ pub struct ReplayOptions {
     pub to: Time,
     /// Announced maintenance, `[from, to)` each.
     pub maintenance: Vec<(Time, Time)>,
+    /// The objective whose error budget of the window is told.
+    pub objective: Option<Goal>,
 }
 
 /// Why a timeline could not be judged.
@@ -88,6 +92,9 @@ pub struct ServiceTimeline {
     pub coverage: Option<f64>,
     /// The outages that have a part in the window.
     pub outages: Vec<OutageDates>,
+    /// The error budget of the window, when an objective was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Figures>,
 }
 
 /// `[from, to)` in one state.
@@ -124,20 +131,6 @@ pub struct OutageDates {
     /// The first success after it. `null`: it goes on, or it ended because too few votes were left.
     #[serde(serialize_with = "plain_option")]
     pub first_good: Option<Time>,
-}
-
-/// A length of time in microseconds; JSON: seconds, without a fraction when they are whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seconds(pub i64);
-
-impl Serialize for Seconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0 % 1_000_000 == 0 {
-            serializer.serialize_i64(self.0 / 1_000_000)
-        } else {
-            serializer.serialize_f64(self.0 as f64 / 1e6)
-        }
-    }
 }
 
 fn plain<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
@@ -269,6 +262,10 @@ impl ReplayOptions {
             availability_upper: upper,
             coverage: tally.coverage(),
             outages: outages.iter().filter_map(|outage| self.dates(outage, casts)).collect(),
+            budget: self.objective.map(|goal| {
+                let span = Span { from: self.from, to: self.to };
+                Figures::from(&Budget::of(&segments, &[], span, goal, self.to))
+            }),
         }
     }
 

@@ -208,6 +208,12 @@ impl Roster {
         self.epochs.values().nth(begun).map_or((0, &[][..]), |epoch| (epoch.generation, &epoch.watchers))
     }
 
+    /// From when on the epoch of this number counts, as [`terms`](Self::terms) has it.
+    pub fn begin_of(&self, generation: u64) -> Option<Time> {
+        let begun = self.epochs.keys().zip(self.terms()).find(|(number, _)| **number == generation);
+        begun.map(|(_, (from, _))| from)
+    }
+
     /// Takes an epoch that was heard of. True: it is news.
     ///
     /// # Errors

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use aggregator::event::{ProbeOutcome, Time, VerdictState};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Figures;
+use crate::objective::Window;
+
 /// A watcher's view of everything it watches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -18,11 +21,17 @@ pub struct Status {
     /// Why what it sees does not count at present: its own network, resolver or clock. `None`: it is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
+    /// Since when, without a break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault_since: Option<Time>,
     /// The other watchers, and when each was last heard of.
     pub peers: BTreeMap<String, Option<Time>>,
     /// The epoch of the roster.
     #[serde(default)]
     pub generation: u64,
+    /// When that epoch began.
+    #[serde(default)]
+    pub generation_since: Option<Time>,
     /// The watchers that vote in it.
     #[serde(default)]
     pub voters: Vec<String>,
@@ -53,6 +62,34 @@ pub struct ServiceStatus {
     pub bounds: Option<(f64, f64)>,
     /// The outages in that window, newest first.
     pub outages: Vec<OutageStatus>,
+    /// Its objectives, and what is left of their error budgets, in configured order.
+    #[serde(default)]
+    pub objectives: Vec<ObjectiveStatus>,
+}
+
+/// An objective of a service, and what is left of its error budget.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObjectiveStatus {
+    /// The objective: availability in percent.
+    pub objective: f64,
+    /// Over which time: `30d`, `calendar month`.
+    pub window: Window,
+    /// The window's begin, or the first observation when that is later.
+    pub from: Time,
+    /// The window's end; in the future while there is time to come.
+    pub to: Time,
+    /// The budget.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// How many times faster than the objective allows the budget was spent in the last hour. `None`: not enough data.
+    pub burn_rate_1h: Option<f64>,
+    /// The same of the last six hours.
+    pub burn_rate_6h: Option<f64>,
+    /// The same of the last three days.
+    pub burn_rate_3d: Option<f64>,
+    /// When nothing is left, if it goes on as in the last three days. `None`: not within the window, or nothing is left,
+    /// or there is not enough data.
+    pub exhausted_at: Option<Time>,
 }
 
 /// What one watcher saw last of a service.

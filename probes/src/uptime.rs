@@ -138,8 +138,13 @@ impl Tally {
 
     /// U / (U + D) in percent, rounded down to three decimals. `None` with less than 95 % coverage: not enough data.
     pub fn availability(&self) -> Option<f64> {
+        if self.is_covered() { percent(self.up, self.up + self.down) } else { None }
+    }
+
+    /// Whether 95 % at least of the time without maintenance are known, so that there may be a headline figure.
+    pub fn is_covered(&self) -> bool {
         let (known, whole) = (i128::from(self.up + self.down), i128::from(self.up + self.down + self.unknown));
-        if known * 100 < LEAST_COVERAGE_PERCENT * whole { None } else { percent(self.up, self.up + self.down) }
+        known * 100 >= LEAST_COVERAGE_PERCENT * whole
     }
 
     /// What it is at least and at most, whatever the unknown time was: U / (U+D+X) and (U+X) / (U+D+X), in percent,

@@ -1,6 +1,7 @@
 //! A watcher: one vantage. It runs the checks, trades observations with the other watchers, and judges.
 
 mod afterwards;
+mod budgets;
 pub(crate) mod core;
 mod driver;
 mod judgements;
@@ -197,6 +198,7 @@ async fn start_with(
         links.spawn(link.run(context.shutdown.clone()));
     }
     let health = Arc::new(Health::new(&config.watch));
+    let clock = health.clone();
     let (told, posture) = watch::channel(Arc::new(Vec::new()));
     let auditor = posture::Auditor {
         domains: posture::assigned(&config.watch, me),
@@ -226,19 +228,19 @@ async fn start_with(
         loaded,
         shutdown: context.shutdown.clone(),
     };
+    let handle =
+        Handle { commands, keys: Arc::new(keys), health, spoken: Arc::default(), misdated: Arc::default(), posture };
+    let budgets = budgets::Shown::begin(&config, &handle);
     let writer = tokio::spawn(writer::run(history, job_queue, loaded_sender, me.to_owned(), news));
-    let clock = health.clone();
     let task = tokio::spawn(async move {
         // The driver owns the writer's queue: when it ends, the writer writes the rest and ends too.
         tokio::join!(driver.run(), clock.watch_clock(&context.shutdown));
+        drop(budgets);
         let _ = writer.await;
         let _ = auditing.await;
         links.shutdown().await;
     });
-    Ok((
-        Handle { commands, keys: Arc::new(keys), health, spoken: Arc::default(), misdated: Arc::default(), posture },
-        task,
-    ))
+    Ok((handle, task))
 }
 
 /// The roster on record; at the first start every watcher of the configuration votes.

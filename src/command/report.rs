@@ -1,5 +1,6 @@
 //! `varde report`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -9,10 +10,15 @@ use anyhow::Context;
 use askama::Template;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use probes::objective;
 use serde_json::Value;
 
 use crate::cli::{Report, ReportFormat};
+use crate::config::Config;
 use crate::roles;
+
+/// The parameter of a report that takes the configured objectives.
+const OBJECTIVES: &str = "objectives";
 
 /// Lists the reports, or runs one.
 pub async fn run(args: &Report) -> anyhow::Result<ExitCode> {
@@ -32,6 +38,9 @@ pub async fn run(args: &Report) -> anyhow::Result<ExitCode> {
         ReportFormat::Json | ReportFormat::Html => Format::Json,
     };
     let config = args.place.load()?;
+    if known.as_ref().is_some_and(|report| report.params.iter().any(|param| param.name == OBJECTIVES)) {
+        params.extend(objectives(&config, &args.param));
+    }
     let rows = report::run(&roles::operator_clickhouse(&config)?, name, &params, format, Time::now()).await?;
     let mut out = std::io::stdout().lock();
     match (args.format, known) {
@@ -39,6 +48,26 @@ pub async fn run(args: &Report) -> anyhow::Result<ExitCode> {
         _ => out.write_all(&rows)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The configured objectives as the parameter, unless somebody gives another: ClickHouse's text of a map.
+fn objectives(config: &Config, given: &[(String, String)]) -> Option<(String, String)> {
+    if given.iter().any(|(name, _)| name == "objective" || name == OBJECTIVES) {
+        return None;
+    }
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
+    let mut entries = BTreeMap::new();
+    for target in &config.probes.target {
+        for check in &target.check {
+            // Of several windows the first: the report has a window of its own.
+            if let Some((_, goal)) = objective::of_service(target, &check.service).first() {
+                let name = format!("{}/{}", target.name, check.service);
+                entries.insert(format!("'{}'", quoted(&name)), goal.as_percent().to_string());
+            }
+        }
+    }
+    let entries: Vec<String> = entries.iter().map(|(name, percent)| format!("{name}:{percent}")).collect();
+    Some((OBJECTIVES.to_owned(), format!("{{{}}}", entries.join(","))))
 }
 
 #[expect(clippy::print_stdout, reason = "prints the list")]

@@ -27,6 +27,7 @@ pub fn run(args: &Verdict) -> anyhow::Result<ExitCode> {
         from: args.from.into(),
         to: args.to.into(),
         maintenance: args.maintenance.iter().map(|(from, to)| ((*from).into(), (*to).into())).collect(),
+        objective: args.objective,
     };
     let timelines = replay(input, &options).with_context(|| args.file.display().to_string())?;
     for timeline in &timelines {
@@ -52,6 +53,13 @@ fn print(timeline: &ServiceTimeline) {
         percent(timeline.availability_upper),
         percent(timeline.coverage)
     );
+    if let Some(budget) = &timeline.budget {
+        let left = budget.remaining_s.map_or_else(|| "not enough data".to_owned(), |left| format!("{left} left"));
+        println!(
+            "  error budget {}, spent {}, {left} (between {} and {})",
+            budget.budget_s, budget.spent_s, budget.remaining_lower_s, budget.remaining_upper_s
+        );
+    }
     for interval in &timeline.intervals {
         println!("  {} – {}  {}", interval.from, interval.to, interval.state);
     }

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod asset;
+pub mod budget;
 pub mod error;
 pub mod health;
 pub mod incident;
@@ -10,6 +11,7 @@ pub mod now;
 pub mod posture;
 pub mod public;
 pub mod service;
+pub mod watchers;
 
 use std::sync::Arc;
 

@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub as_of: Option<Time>,
     /// Every watcher, in configured order.
     pub watchers: Vec<Watcher>,
+    /// Who votes, as the watcher with the newest epoch tells it; `None` when none was ever heard.
+    pub roster: Option<Roster>,
     /// Every service, in configured order.
     pub services: Vec<Service>,
     /// Every incident, the newest first.
@@ -34,6 +36,28 @@ pub struct Watcher {
     pub title: String,
     /// Whether it answers.
     pub heard: Heard,
+    /// The epoch of the roster that it held when it answered last.
+    pub generation: Option<u64>,
+}
+
+/// An epoch of the roster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Roster {
+    /// Its number.
+    pub generation: u64,
+    /// When it began.
+    pub since: Option<Time>,
+    /// The watchers that vote in it.
+    pub voters: Vec<String>,
+}
+
+/// Why what a watcher sees does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VantageFault {
+    /// What is wrong, for operators.
+    pub reason: String,
+    /// Since when.
+    pub since: Option<Time>,
 }
 
 /// Whether a watcher answers.
@@ -43,6 +67,8 @@ pub enum Heard {
     Current {
         /// The instant of its answer, by its own clock.
         as_of: Time,
+        /// What is wrong with its network, resolver or clock; `None`: it is well.
+        fault: Option<VantageFault>,
     },
     /// It does not answer now; what it said last is kept.
     Silent {
@@ -66,8 +92,15 @@ impl Heard {
     /// The instant of its last answer.
     pub fn as_of(&self) -> Option<Time> {
         match self {
-            Heard::Current { as_of } | Heard::Silent { as_of, .. } => Some(*as_of),
+            Heard::Current { as_of, .. } | Heard::Silent { as_of, .. } => Some(*as_of),
             Heard::Never { .. } => None,
+        }
+    }
+    /// What is wrong with the vantage, by a fresh answer.
+    pub fn fault(&self) -> Option<&VantageFault> {
+        match self {
+            Heard::Current { fault, .. } => fault.as_ref(),
+            Heard::Silent { .. } | Heard::Never { .. } => None,
         }
     }
 }

@@ -3,4 +3,4 @@
 mod harness;
 mod operator;
 mod public;
-mod sample;
+pub(crate) mod sample;

@@ -222,14 +222,18 @@ impl Value for Counter {
     }
 }
 
+/// What a gauge holds that is not known: no thousandths that anything is told in.
+const NOT_KNOWN: i64 = i64::MIN;
+
 /// A number that rises and falls, kept to a thousandth.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// It is this now.
+    /// It is this now; `NaN`: it is not known.
     pub fn set(&self, value: f64) {
-        self.0.store((value * THOUSANDTHS) as i64, Ordering::Relaxed);
+        let thousandths = if value.is_nan() { NOT_KNOWN } else { (value * THOUSANDTHS).round() as i64 };
+        self.0.store(thousandths, Ordering::Relaxed);
     }
 
     /// One more.
@@ -242,9 +246,12 @@ impl Gauge {
         self.0.fetch_sub(THOUSANDTHS as i64, Ordering::Relaxed);
     }
 
-    /// What it is.
+    /// What it is; `NaN`: it is not known.
     pub fn get(&self) -> f64 {
-        self.0.load(Ordering::Relaxed) as f64 / THOUSANDTHS
+        match self.0.load(Ordering::Relaxed) {
+            NOT_KNOWN => f64::NAN,
+            thousandths => thousandths as f64 / THOUSANDTHS,
+        }
     }
 }
 

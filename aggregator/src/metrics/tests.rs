@@ -7,6 +7,7 @@ use super::*;
 
 static SERVED: Counters = Counters::new("varde_test_served_total", "Served.", &["what"]);
 static HEAT: Gauges = Gauges::new("varde_test_heat_ratio", "A \"back\\slash\"\nand a line.", &[]);
+static HOPE: Gauges = Gauges::new("varde_test_hope_seconds", "Hope.", &[]);
 static TOOK: Histograms = Histograms::new("varde_test_took_seconds", "Took.", &["what"], &[0.5, 2.5]);
 static MANY: Counters = Counters::new("varde_test_many_total", "Many.", &["n"]);
 static LONG: Counters = Counters::new("varde_test_long_total", "Long.", &["n"]);
@@ -53,6 +54,15 @@ fn both_formats_say_what_was_counted_and_families_without_series_say_nothing() {
         "# EOF\n",
     ];
     assert_eq!(page_of(families, Format::OpenMetrics), open.concat());
+}
+
+#[test]
+fn a_gauge_that_is_not_known_says_so_until_it_is() {
+    let gauge = HOPE.with(&[]);
+    gauge.set(f64::NAN);
+    assert!(page_of(&[&HOPE], Format::Prometheus).ends_with("\nvarde_test_hope_seconds NaN\n"));
+    gauge.set(-0.4);
+    assert_eq!(gauge.get(), -0.4);
 }
 
 #[test]

@@ -10,6 +10,24 @@ pub static VERDICT: Gauges = Gauges::new(
     "1 for the state that a service is in as this watcher judges, 0 for the others.",
     &["target", "service", "state"],
 );
+/// The error budgets.
+pub static ERROR_BUDGET: Gauges = Gauges::new(
+    "varde_slo_error_budget_seconds",
+    "Time that a service may be down in the window of its objective.",
+    &["target", "service", "window"],
+);
+/// What is left of them.
+pub static ERROR_BUDGET_REMAINING: Gauges = Gauges::new(
+    "varde_slo_error_budget_remaining_seconds",
+    "What is left of the error budget, below 0 when it is overspent; NaN: less than 95 % of the time is known.",
+    &["target", "service", "window"],
+);
+/// How fast they are spent.
+pub static BURN_RATE: Gauges = Gauges::new(
+    "varde_slo_burn_rate",
+    "How many times faster than the objective allows the budget was spent in the last 1h, 6h, 3d; NaN: not enough is known.",
+    &["target", "service", "window", "over"],
+);
 /// How punctual the schedule is.
 pub static START_DELAY: Histograms = Histograms::new(
     "varde_probe_start_delay_seconds",
@@ -77,6 +95,9 @@ pub static INCIDENTS_OPEN: Gauges = Gauges::new("varde_incidents_open", "Inciden
 
 pub(super) static FAMILIES: &[&dyn Family] = &[
     &VERDICT,
+    &ERROR_BUDGET,
+    &ERROR_BUDGET_REMAINING,
+    &BURN_RATE,
     &START_DELAY,
     &RUNNING,
     &EXCHANGE_LAG,

@@ -79,4 +79,12 @@ async fn every_report_runs_as_the_read_only_user_and_has_rows() {
     let fields: Vec<&str> = line.lines().nth(1).unwrap().split(',').collect();
     assert_eq!(fields[..2], ["\"varde\"", "\"imap\""]);
     assert_eq!(fields[3], "600", "ten minutes down: {line}");
+    // An objective of the service's own goes before that of all: half of what is known may be lost, and is left.
+    let own = [since[0].clone(), ("objectives".to_owned(), "{'varde/imap':50,'it\\'s/other':99.95}".to_owned())];
+    let json = report::run(&sql, "slo-budget", &own, Format::JsonLines, now).await.unwrap();
+    let row: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let known = row["up_s"].as_f64().unwrap() + row["down_s"].as_f64().unwrap();
+    assert_eq!(row["objective_percent"], 50.0, "{row}");
+    assert!((row["budget_s"].as_f64().unwrap() - known / 2.0).abs() <= 1.0, "{row}");
+    assert_eq!(row["budget_left_s"].as_f64().unwrap(), row["budget_s"].as_f64().unwrap() - 600.0, "{row}");
 }

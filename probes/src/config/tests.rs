@@ -20,6 +20,9 @@ fn the_shipped_configuration_has_no_fault() {
     assert_eq!(config.watch.freshness(Cadence::Audit), Duration::from_secs(1_200));
     assert_eq!(config.watch.freshness(Cadence::Light), Duration::from_secs(90));
     let imap = config.target[0].check("imap").unwrap();
+    let month = Duration::from_secs(30 * 86_400);
+    let [(window, goal)] = crate::objective::of_service(&config.target[0], "imap")[..] else { panic!() };
+    assert_eq!((window.to_string().as_str(), goal.budget(month.as_micros() as i64)), ("30d", 2_592_000_000));
     assert_eq!((imap.title(), imap.tls, imap.timeout()), ("IMAP", Tls::Tls, std::time::Duration::from_secs(5)));
 }
 
@@ -59,6 +62,18 @@ weekday = "caturday"
 time = "02:00"
 duration_s = 60
 services = ["q"]
+[[target.objective]]
+availability = 100
+services = ["q"]
+[[target.objective]]
+availability = 99.9
+[[target.objective]]
+availability = 99.95
+window = "30d"
+[[target.objective]]
+availability = 99.5
+window = "calendar month"
+services = []
 "#,
     )
     .unwrap();
@@ -80,6 +95,10 @@ services = ["q"]
             "target[0].check[1].cadence",
             "target[0].maintenance[0]",
             "target[0].maintenance[0].services",
+            "target[0].objective[0].availability",
+            "target[0].objective[0].services",
+            "target[0].objective[2].window",
+            "target[0].objective[3].services",
             "target[0].check[1].webmail",
             "target[0].check[1].imap",
         ]

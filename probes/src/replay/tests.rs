@@ -16,6 +16,7 @@ fn options(from: &str, to: &str) -> ReplayOptions {
         from: time(from),
         to: time(to),
         maintenance: Vec::new(),
+        objective: None,
     }
 }
 
@@ -25,6 +26,27 @@ fn line(ts: &str, vantage: &str, outcome: &str) -> String {
 
 fn judged(lines: &[String], options: &ReplayOptions) -> Value {
     serde_json::to_value(replay(lines.join("\n").as_bytes(), options).unwrap()).unwrap()
+}
+
+#[test]
+fn an_objective_adds_the_error_budget_of_the_window_and_changes_nothing_else() {
+    let mut options = options("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z");
+    let lines = ["2025-12-31T23:50:00Z", "2026-01-01T00:10:00Z", "2026-01-01T00:25:00Z", "2026-01-01T00:45:00Z"];
+    let vote = |ts: &str| {
+        let outcome = if ts.contains("00:25") { "failed" } else { "ok" };
+        ["us-east", "no-oslo", "au-sydney"].map(|vantage| line(ts, vantage, outcome))
+    };
+    let lines: Vec<String> = lines.into_iter().flat_map(vote).collect();
+    let mut without = judged(&lines, &options);
+    options.objective = Some("75".parse().unwrap());
+    let with = judged(&lines, &options);
+    assert!(without[0].get("budget").is_none());
+    let budget = json!({
+        "coverage": 100.0, "unknown_s": 0, "budget_s": 900, "spent_s": 1200, "remaining_s": -300,
+        "remaining_percent": -33.334, "remaining_lower_s": -300, "remaining_upper_s": -300,
+    });
+    without[0]["budget"] = budget;
+    assert_eq!(with, without);
 }
 
 #[test]

@@ -230,8 +230,9 @@ impl Driver {
                     }
                     None if work.replies.len() < STATUS_REPLIES => {
                         work.replies.push(reply);
-                        let fault = self.health.last().map(|fault| fault.to_string());
-                        work.making.get_or_insert_with(|| Status { fault, ..self.core.status_head(now) });
+                        let (fault, fault_since) = self.health.last().unzip();
+                        let fault = fault.map(|fault| fault.to_string());
+                        work.making.get_or_insert_with(|| Status { fault, fault_since, ..self.core.status_head(now) });
                     }
                     None => {}
                 }

@@ -9,11 +9,13 @@ use std::time::Duration;
 use aggregator::event::{Time, VerdictState};
 use chrono_tz::Tz;
 
+use crate::budget::{self, BURN_PERIODS, Budget, Figures};
 use crate::config::{Config, Target};
 use crate::exchange;
 use crate::maintenance::{self, Plan};
+use crate::objective::{self, Goal, Window};
 use crate::roster::Roster;
-use crate::status::{DayStatus, OutageStatus};
+use crate::status::{DayStatus, ObjectiveStatus, OutageStatus};
 use crate::uptime::{self, Segment, Tally};
 use crate::verdict::{Cast, End, Outage, Record, Rules, Sweep, Term, Terms};
 
@@ -21,8 +23,8 @@ use super::told::Told;
 
 /// How late a vote may come and still be swept from memory.
 pub const RECENT: Duration = Duration::from_secs(3_600);
-/// How much of the past is shown.
-pub const SHOWN_DAYS: i64 = 90;
+/// How much of the past is shown; no window of an objective is longer.
+pub const SHOWN_DAYS: i64 = objective::MAX_DAYS as i64;
 /// Votes expire without anybody saying so; it is noticed this soon.
 const SWEPT_EVERY_MS: u64 = 1_000;
 /// Outages that are shown at most, the newest.
@@ -63,6 +65,7 @@ pub struct Service {
     pub rules: Rules,
     terms: Terms,
     maintenance: Vec<Plan>,
+    objectives: Vec<(Window, Goal)>,
     settled: Sweep,
     settled_until: Time,
     record: Record,
@@ -86,6 +89,8 @@ pub struct Shown {
     pub tally: Tally,
     /// The outages in them, newest first.
     pub outages: Vec<OutageStatus>,
+    /// What is left of the error budgets.
+    pub objectives: Vec<ObjectiveStatus>,
 }
 
 impl Service {
@@ -119,6 +124,7 @@ impl Service {
             checks: vec![check.to_owned()],
             rules,
             maintenance: windows.filter_map(|window| window.plan().ok()).collect(),
+            objectives: objective::of_service(target, name),
             settled: Sweep::in_terms(rules, terms.clone()),
             settled_until: Time(i64::MIN),
             record: Record::default(),
@@ -309,8 +315,35 @@ impl Service {
         let ended = self.record.outages[ended..].iter().chain(&self.fresh.outages).copied();
         let outages: Vec<Outage> = ended.chain(self.now.open()).collect();
         let segments = uptime::label(steps, &outages, from, now);
-        let windows: Vec<(Time, Time)> = self.maintenance.iter().flat_map(|plan| plan.windows(from, now)).collect();
-        uptime::with_maintenance(&segments, &windows)
+        uptime::with_maintenance(&segments, &self.announced(from, now))
+    }
+
+    /// The announced maintenance that has a part in `[from, to)`.
+    fn announced(&self, from: Time, to: Time) -> Vec<(Time, Time)> {
+        self.maintenance.iter().flat_map(|plan| plan.windows(from, to)).collect()
+    }
+
+    /// What is left of each error budget; `segments` reach back for as long as the longest window.
+    fn budgets(&self, segments: &[Segment], now: Time, zone: Tz) -> Vec<ObjectiveStatus> {
+        let Some(first) = self.first.filter(|first| *first < now) else { return Vec::new() };
+        let recent = BURN_PERIODS.map(|period| budget::recent(segments, period, now));
+        let told = |(window, goal): &(Window, Goal)| {
+            let span = window.at(now, first, zone);
+            let budget = Budget::of(segments, &self.announced(now, span.to), span, *goal, now);
+            let [burn_rate_1h, burn_rate_6h, burn_rate_3d] = recent.map(|recent| budget::burn_rate(&recent, *goal));
+            ObjectiveStatus {
+                objective: goal.as_percent(),
+                window: *window,
+                from: span.from,
+                to: span.to,
+                figures: Figures::from(&budget),
+                burn_rate_1h,
+                burn_rate_6h,
+                burn_rate_3d,
+                exhausted_at: budget.exhausted_at(segments, &recent[2], span, window.length(), now),
+            }
+        };
+        self.objectives.iter().map(told).collect()
     }
 
     /// Since when the present state holds, within what is shown. Without any observation: since now.
@@ -325,7 +358,9 @@ impl Service {
         let today = now.to_utc().with_timezone(&zone).date_naive();
         let oldest = today - chrono::Duration::days(SHOWN_DAYS - 1);
         let begin = midnight(oldest).map_or(now, Time::from).max(self.first.unwrap_or(now));
-        let segments = self.segments(begin, now);
+        // A rolling window of so many days may begin some hours before the first of the days.
+        let earliest = begin.min(now.plus_millis(-SHOWN_DAYS * 86_400_000)).max(self.first.unwrap_or(now));
+        let segments = self.segments(earliest, now);
         let (mut days, mut sum) = (Vec::new(), Tally::default());
         let first = begin.to_utc().with_timezone(&zone).date_naive();
         for day in first.iter_days().take_while(|day| *day <= today) {
@@ -348,7 +383,7 @@ impl Service {
             last_good: outage.last_good,
             last_bad: Some(outage.last_bad),
         });
-        Shown { outages: outages.collect(), days, tally: sum }
+        Shown { outages: outages.collect(), days, tally: sum, objectives: self.budgets(&segments, now, zone) }
     }
 }
 

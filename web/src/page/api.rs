@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{OperatorSite, public};
 use crate::auth::session::Session;
-use crate::snapshot::{Heard, Incident, LastKnown, Overall};
+use crate::snapshot::{Heard, Incident, LastKnown, Overall, Roster};
 use crate::source::mail::Mail;
 
 /// `/api/v1/now`.
@@ -25,6 +25,7 @@ struct NowJson<'a> {
     incidents: Vec<&'a Incident>,
     mail: Mail,
     watchers: Vec<WatcherJson<'a>>,
+    roster: Option<&'a Roster>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +41,10 @@ struct WatcherJson<'a> {
     title: &'a str,
     as_of: Option<Time>,
     failure: Option<&'a str>,
+    /// What is wrong with its network, resolver or clock; null when it is well.
+    fault: Option<&'a str>,
+    fault_since: Option<Time>,
+    generation: Option<u64>,
 }
 
 /// `GET /api/v1/status`: the same as on the public site.
@@ -59,6 +64,9 @@ pub async fn now(State(site): State<Arc<OperatorSite>>, _session: Session) -> Re
             Heard::Current { .. } => None,
             Heard::Silent { failure, .. } | Heard::Never { failure } => Some(failure),
         },
+        fault: watcher.heard.fault().map(|fault| fault.reason.as_str()),
+        fault_since: watcher.heard.fault().and_then(|fault| fault.since),
+        generation: watcher.generation,
     });
     Json(NowJson {
         as_of: snapshot.as_of,
@@ -68,6 +76,7 @@ pub async fn now(State(site): State<Arc<OperatorSite>>, _session: Session) -> Re
         incidents: snapshot.incidents.iter().filter(|incident| incident.is_open()).collect(),
         mail: site.mail.borrow().clone(),
         watchers: watchers.collect(),
+        roster: snapshot.roster.as_ref(),
     })
     .into_response()
 }

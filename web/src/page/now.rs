@@ -7,8 +7,10 @@ use askama::Template;
 use axum::extract::{Query, State};
 use chrono_tz::Tz;
 
+use super::budget::Left;
 use super::incident::IncidentCard;
 use super::service::ServiceView;
+use super::watchers::{RosterView, WatcherView};
 use super::{AsOf, Mark, Missing, OperatorSite, Page, Site, Visitor, missing};
 use crate::auth::session::Session;
 use crate::show::{Span, When, count};
@@ -39,6 +41,8 @@ pub struct NowPage {
     missing: Vec<Missing>,
     open: Vec<IncidentCard>,
     services: Vec<ServiceView>,
+    watchers: Vec<WatcherView>,
+    roster: Option<RosterView>,
     several: bool,
     mail: Option<MailView>,
     mail_failure: Option<String>,
@@ -121,6 +125,8 @@ pub async fn page(
             .collect(),
         several: snapshot.services.iter().any(|service| Some(&service.status.target) != first.as_ref()),
         services: snapshot.services.iter().map(|service| ServiceView::new(service, &snapshot, zone)).collect(),
+        watchers: WatcherView::all(&snapshot, zone),
+        roster: RosterView::new(&snapshot, zone),
         mail: figures.map(|figures| MailView::new(&figures, zone)),
         mail_failure: failure,
         site: site.site.clone(),

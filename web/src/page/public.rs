@@ -7,10 +7,12 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use probes::status::{DayStatus, OutageStatus};
+use probes::status::{DayStatus, ObjectiveStatus, OutageStatus};
 use serde::Serialize;
 
+use super::budget::Left;
 use super::service::{OutageView, ServiceView, outages};
+use super::watchers::{OutOfOrder, out_of_order};
 use super::{AsOf, Mark, Missing, Page, PublicSite, Site, error, missing};
 use crate::show::When;
 use crate::snapshot::{Document, Heard, LastKnown, Overall, Published, Snapshot};
@@ -30,6 +32,7 @@ struct PublicPage<'a> {
     sentence: String,
     as_of: AsOf,
     missing: Vec<Missing>,
+    out_of_order: Vec<OutOfOrder>,
     groups: Vec<Group>,
     several: bool,
     outages: &'a [OutageView],
@@ -84,6 +87,7 @@ struct ServiceJson<'a> {
     availability: Option<f64>,
     availability_lower: Option<f64>,
     availability_upper: Option<f64>,
+    objectives: &'a [ObjectiveStatus],
     regions: Vec<RegionJson<'a>>,
     outages: &'a [OutageStatus],
     days: &'a [DayStatus],
@@ -107,6 +111,9 @@ struct WatcherJson<'a> {
     /// `current`, `silent` or `never`.
     state: &'static str,
     as_of: Option<Time>,
+    /// Whether its network, resolver or clock is at fault, so that what it sees does not count.
+    out_of_order: bool,
+    out_of_order_since: Option<Time>,
 }
 
 /// What makes the public site of every snapshot.
@@ -137,6 +144,7 @@ pub fn status_json(site: &Site, snapshot: &Snapshot) -> Vec<u8> {
             availability: status.availability,
             availability_lower: status.bounds.map(|bounds| bounds.0),
             availability_upper: status.bounds.map(|bounds| bounds.1),
+            objectives: &status.objectives,
             regions: status
                 .regions
                 .iter()
@@ -162,6 +170,8 @@ pub fn status_json(site: &Site, snapshot: &Snapshot) -> Vec<u8> {
             Heard::Never { .. } => "never",
         },
         as_of: watcher.heard.as_of(),
+        out_of_order: watcher.heard.fault().is_some(),
+        out_of_order_since: watcher.heard.fault().and_then(|fault| fault.since),
     });
     let status = StatusJson {
         as_of: snapshot.as_of,
@@ -192,6 +202,7 @@ fn public_page<'a>(site: &'a Site, snapshot: &Snapshot, outages: &'a [OutageView
         sentence: snapshot.sentence(),
         as_of: AsOf::new(snapshot, site.zone),
         missing: missing(snapshot, site.zone),
+        out_of_order: out_of_order(snapshot, site.zone),
         several: groups.len() > 1,
         groups,
         outages,

@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use probes::status::{DayStatus, OutageStatus, RegionStatus};
 
 use super::Mark;
+use super::budget::BudgetView;
 use crate::show::{Span, When, count, percent};
 use crate::snapshot::{Service, Snapshot};
 
@@ -34,6 +35,8 @@ pub struct ServiceView {
     pub days: Vec<DayView>,
     /// The bars in words.
     pub days_text: String,
+    /// The error budgets of its objectives.
+    pub budgets: Vec<BudgetView>,
 }
 
 /// What a watcher saw last.
@@ -99,6 +102,7 @@ impl ServiceView {
             regions: status.regions.iter().map(|region| RegionView::new(region, snapshot, zone)).collect(),
             days: status.days.iter().map(DayView::new).collect(),
             days_text: in_words(&status.days),
+            budgets: status.objectives.iter().map(|one| BudgetView::new(one, snapshot.made_at, zone)).collect(),
         }
     }
 }
@@ -130,7 +134,7 @@ fn region_mark(region: &RegionStatus) -> Mark {
         Some(ProbeOutcome::Failed) => ("down", "Failed"),
         Some(ProbeOutcome::Missing) => ("down", "Never arrived"),
         Some(ProbeOutcome::Missed) => ("unknown", "Not run"),
-        Some(ProbeOutcome::VantageFault) => ("unknown", "No network there"),
+        Some(ProbeOutcome::VantageFault) => ("unknown", "Out of order"),
     };
     Mark { class, word }
 }

@@ -9,7 +9,7 @@ use probes::status::{RegionStatus, ServiceStatus};
 
 use super::FRESH_MS;
 use super::watcher::{Answer, Good};
-use crate::snapshot::{Heard, Incident, LastKnown, Service, Snapshot, Watcher};
+use crate::snapshot::{Heard, Incident, LastKnown, Roster, Service, Snapshot, VantageFault, Watcher};
 
 /// The picture at `now` of what was heard.
 pub fn snapshot(answers: &[Answer], now: Time) -> Snapshot {
@@ -17,6 +17,7 @@ pub fn snapshot(answers: &[Answer], now: Time) -> Snapshot {
         made_at: now,
         as_of: answers.iter().filter_map(|answer| Some(answer.last.as_ref()?.status.as_of)).max(),
         watchers: answers.iter().map(|answer| watcher(answer, now)).collect(),
+        roster: roster(answers, now),
         services: services(answers, now),
         incidents: incidents(answers, now),
         published: Default::default(),
@@ -30,12 +31,28 @@ fn is_current(good: &Good, now: Time) -> bool {
 fn watcher(answer: &Answer, now: Time) -> Watcher {
     let failure = || answer.failure.clone().unwrap_or_else(|| "its answer stands still".to_owned());
     let heard = match &answer.last {
-        Some(good) if is_current(good, now) => Heard::Current { as_of: good.status.as_of },
+        Some(good) if is_current(good, now) => {
+            let since = good.status.fault_since;
+            let fault = good.status.fault.clone().map(|reason| VantageFault { reason, since });
+            Heard::Current { as_of: good.status.as_of, fault }
+        }
         Some(good) => Heard::Silent { as_of: good.status.as_of, failure: failure() },
         None if answer.failure.is_none() => Heard::Never { failure: "it has not been asked yet".to_owned() },
         None => Heard::Never { failure: failure() },
     };
-    Watcher { name: answer.name.clone(), title: answer.title.clone(), heard }
+    let generation = answer.last.as_ref().map(|good| good.status.generation);
+    Watcher { name: answer.name.clone(), title: answer.title.clone(), heard, generation }
+}
+
+/// The newest epoch of those who answer, or of all when nobody does.
+fn roster(answers: &[Answer], now: Time) -> Option<Roster> {
+    let goods = answers.iter().filter_map(|answer| answer.last.as_ref());
+    let newest = goods.rev().max_by_key(|good| (is_current(good, now), good.status.generation))?;
+    Some(Roster {
+        generation: newest.status.generation,
+        since: newest.status.generation_since,
+        voters: newest.status.voters.clone(),
+    })
 }
 
 /// What one watcher says of one service.
@@ -84,6 +101,7 @@ fn one_service(views: &[View<'_>]) -> Option<Service> {
         availability: past.service.availability,
         bounds: past.service.bounds,
         outages: past.service.outages.clone(),
+        objectives: past.service.objectives.clone(),
         ..best.service.clone()
     };
     let last_known = (!best.current).then_some(LastKnown { state: status.state, as_of: best.good.status.as_of });

@@ -51,6 +51,59 @@ async fn now_shows_services_incidents_deliverability_and_queue() {
 }
 
 #[tokio::test]
+async fn now_shows_who_watches_how_well_they_are_and_who_votes() {
+    let (web, _watchers) = Web::usual(sample::sydney_at_fault, vec![]).await;
+    let cookie = web.log_in(NAME).await;
+    let page = web.operator_page("/", &cookie).await;
+    let watchers = page.split("id=\"watchers\"").nth(1).unwrap().split("</section>").next().unwrap();
+    assert_eq!(
+        (watchers.matches("Well</span>").count(), watchers.matches("At fault</span>").count()),
+        (2, 1),
+        "{watchers}"
+    );
+    let sydney = watchers.split("<h3>Sydney</h3>").nth(1).unwrap();
+    for text in ["since <time", "does not vote", "no control target can be reached"] {
+        assert!(sydney.contains(text), "{text} is not in {sydney}");
+    }
+    assert!(watchers.contains("votes, holds epoch 2"), "{watchers}");
+    assert!(
+        watchers.contains("Epoch 3 of the roster, since <time") && watchers.contains("US East and Oslo vote."),
+        "{watchers}"
+    );
+    let json: serde_json::Value = web.get(&web.operator, "/api/v1/now", &cookie).await.json().await.unwrap();
+    assert_eq!((&json["roster"]["generation"], &json["watchers"][1]["generation"]), (&3.into(), &2.into()));
+    assert!(json["watchers"][2]["fault"].as_str().unwrap().contains("own network"), "{json}");
+}
+
+#[tokio::test]
+async fn now_shows_what_is_left_of_each_error_budget_and_how_fast_it_goes() {
+    let (web, watchers) = Web::usual(sample::all_up, vec![]).await;
+    let cookie = web.log_in(NAME).await;
+    let page = web.operator_page("/", &cookie).await;
+    for text in [
+        "Error budget (99.9 % over the last 30 days): <strong>39 min 9 s</strong> of 43 min 12 s left (90.6\u{a0}%)",
+        "<rect class=\"rest\" width=\"90.625\" height=\"8\"/>",
+        "Burn rate 0.0 in 1 h, 1.4 in 6 h, not known in 3 d.",
+        "At the rate of the last 3 days nothing is left on <time",
+    ] {
+        assert!(page.contains(text), "{text} is not on {page}");
+    }
+    for watcher in &watchers {
+        watcher.says.lock().unwrap().status = |vantage, at| {
+            let mut status = sample::all_up(vantage, at);
+            status.services[3].objectives = vec![sample::objective(3_000, 3_600, at)];
+            status
+        };
+    }
+    until(async || {
+        web.operator_page("/", &cookie).await.contains("<strong>used up</strong>, 6 min 51 s more than its 43 min 8 s")
+    })
+    .await;
+    let page = web.operator_page("/", &cookie).await;
+    assert!(page.contains("(between \u{2212}1 h 6 min and \u{2212}6 min 48 s: 1 h unknown)"), "{page}");
+}
+
+#[tokio::test]
 async fn without_clickhouse_the_page_says_so_and_shows_the_rest() {
     let (web, watchers) = Web::usual(sample::all_up, vec![]).await;
     let folder = web.stop().await;

@@ -25,6 +25,10 @@ async fn the_page_says_in_one_sentence_how_things_are() {
     assert!(page.contains("99.987 %") && page.contains("between 99.941 % and 99.988 %"));
     assert!(page.contains("Last 90 days: 79 without downtime, 1 with downtime (4 min 3 s in all), 10 without data"));
     assert!(page.contains("Varde &#38; &#60;friends&#62;") && !page.contains("<friends>"));
+    assert!(page.contains(
+        "Error budget (99.9 % over the last 30 days): <strong>39 min 9 s</strong> of 43 min 12 s left (90.6\u{a0}%)"
+    ));
+    assert!(!page.contains("Burn rate"), "that is for operators");
     for watcher in &watchers {
         watcher.says.lock().unwrap().status = sample::imap_down;
     }
@@ -32,6 +36,25 @@ async fn the_page_says_in_one_sentence_how_things_are() {
     let page = web.get(&web.public, "/", "").await.text().await.unwrap();
     assert!(page.contains("going on") && page.contains("Not enough data for a figure"));
     assert!(!page.contains("10.0.0.5"), "what failed names hosts, and is for operators");
+}
+
+#[tokio::test]
+async fn a_region_that_is_out_of_order_is_named_without_the_cause() {
+    let (web, _watchers) = Web::usual(sample::sydney_at_fault, vec![]).await;
+    let page = web.get(&web.public, "/", "").await.text().await.unwrap();
+    assert!(page.contains("The region <strong>Sydney</strong> is out of order since <time"), "{page}");
+    assert!(page.contains("Out of order</span>") && !page.contains("control target"));
+    let status = web.status().await;
+    let told = |index: usize| {
+        let watcher = &status["watchers"][index];
+        (
+            watcher["state"].as_str().unwrap(),
+            watcher["out_of_order"].as_bool().unwrap(),
+            watcher["out_of_order_since"].is_string(),
+        )
+    };
+    assert_eq!([told(1), told(2)], [("current", false, false), ("current", true, true)]);
+    assert!(!status.to_string().contains("control target"));
 }
 
 #[tokio::test]
@@ -196,6 +219,15 @@ fn the_json_keeps_its_shape() {
             "target": "varde", "service": "imap", "title": "IMAP",
             "state": "down", "since": "2026-11-22T10:37:51.000000Z", "last_known": null,
             "availability": 99.987, "availability_lower": 99.941, "availability_upper": 99.988,
+            "objectives": [{
+                "objective": 99.9, "window": "30d",
+                "from": "2026-10-23T10:38:39.000000Z", "to": "2026-11-22T10:38:39.000000Z",
+                "coverage": 100.0, "unknown_s": 0, "budget_s": 2_592, "spent_s": 243,
+                "remaining_s": 2_349, "remaining_percent": 90.625,
+                "remaining_lower_s": 2_349, "remaining_upper_s": 2_349,
+                "burn_rate_1h": 0.0, "burn_rate_6h": 1.35, "burn_rate_3d": null,
+                "exhausted_at": "2026-12-01T10:38:39.000000Z"
+            }],
             "regions": [{
                 "vantage": "us-east", "title": "US-EAST", "seen": "2026-11-22T10:38:16.000000Z",
                 "outcome": "failed", "fresh": true, "total_ms": 10_004
@@ -209,7 +241,8 @@ fn the_json_keeps_its_shape() {
             "days": [{"day": "2026-11-22", "up_s": 86_352, "down_s": 48, "unknown_s": 0, "maintenance_s": 0}]
         }],
         "watchers": [
-            {"name": "us-east", "title": "US-EAST", "state": "current", "as_of": "2026-11-22T10:38:39.000000Z"}
+            {"name": "us-east", "title": "US-EAST", "state": "current", "as_of": "2026-11-22T10:38:39.000000Z",
+             "out_of_order": false, "out_of_order_since": null}
         ]
     });
     assert_eq!(json, golden, "{json:#}");

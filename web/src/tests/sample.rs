@@ -2,8 +2,11 @@
 
 use aggregator::event::{ProbeOutcome, Time, VerdictState};
 use alerts::view::{EvidenceSection, IncidentState, IncidentView, TimelineEntry};
+use probes::budget::{Budget, Figures};
+use probes::objective::{Goal, Window};
 use probes::posture::{Change, Check, Grade, Outcome, Report};
-use probes::status::{DayStatus, OutageStatus, RegionStatus, ServiceStatus, Status};
+use probes::status::{DayStatus, ObjectiveStatus, OutageStatus, RegionStatus, ServiceStatus, Status};
+use probes::uptime::Tally;
 use probes::watcher::posture::Audited;
 
 /// 2026-11-22T10:38:39Z, a Sunday.
@@ -26,7 +29,9 @@ pub fn all_up(vantage: &str, as_of: Time) -> Status {
         as_of,
         vantage: vantage.into(),
         fault: None,
-        generation: 0,
+        fault_since: None,
+        generation: 3,
+        generation_since: Some(as_of.plus_millis(-40 * 86_400_000)),
         voters: REGIONS.map(Into::into).to_vec(),
         peers: REGIONS.iter().filter(|name| **name != vantage).map(|name| ((*name).into(), Some(as_of))).collect(),
         services: SERVICES.iter().map(|(service, title)| up(service, title, as_of)).collect(),
@@ -47,7 +52,43 @@ pub fn up(service: &str, title: &str, as_of: Time) -> ServiceStatus {
         availability: Some(99.987),
         bounds: Some((99.941, 99.988)),
         outages: if service == "imap" { vec![over(outage)] } else { vec![] },
+        objectives: vec![objective(if service == "imap" { 243 } else { 0 }, 0, as_of)],
     }
+}
+
+/// 99.9 % of the last 30 days, of which so many seconds were down and unknown.
+pub fn objective(down_s: u64, unknown_s: u64, as_of: Time) -> ObjectiveStatus {
+    let micros = |seconds: u64| i64::try_from(seconds).unwrap() * 1_000_000;
+    let (down, unknown) = (micros(down_s), micros(unknown_s));
+    let passed = Tally { up: micros(30 * 86_400) - down - unknown, down, unknown, maintenance: 0 };
+    ObjectiveStatus {
+        objective: 99.9,
+        window: Window::Days(30),
+        from: as_of.plus_millis(-30 * 86_400_000),
+        to: as_of,
+        figures: Figures::from(&Budget { goal: Goal::percent(99.9).unwrap(), passed, ahead: 0 }),
+        burn_rate_1h: Some(0.0),
+        burn_rate_6h: Some(1.35),
+        burn_rate_3d: None,
+        exhausted_at: (down > 0).then(|| as_of.plus_millis(9 * 86_400_000)),
+    }
+}
+
+/// The same, with Sydney's network at fault for two minutes, and Oslo at an older epoch than the others.
+pub fn sydney_at_fault(vantage: &str, as_of: Time) -> Status {
+    let mut status = all_up(vantage, as_of);
+    match vantage {
+        "au-sydney" => {
+            status.fault = Some("no control target can be reached: this watcher's own network is at fault".into());
+            status.fault_since = Some(as_of.plus_millis(-120_000));
+        }
+        "no-oslo" => status.generation = 2,
+        _ => status.voters.retain(|name| name != "au-sydney"),
+    }
+    for service in &mut status.services {
+        service.regions[2].outcome = Some(ProbeOutcome::VantageFault);
+    }
+    status
 }
 
 /// Sydney has audited a domain twice; Oslo once, long ago.

@@ -21,13 +21,16 @@ impl Core {
     pub fn status_head(&self, now: Time) -> Status {
         let peers = self.names.iter().zip(&self.contact).take(self.config.watch.watcher.len()).enumerate();
         let peers = peers.filter(|(index, _)| *index != self.me);
+        let (generation, voters) = self.roster.in_force(now);
         Status {
             as_of: now,
             vantage: self.name().to_owned(),
             fault: None,
+            fault_since: None,
             peers: peers.map(|(_, (name, contact))| (name.clone(), *contact)).collect(),
-            generation: self.roster.in_force(now).0,
-            voters: self.roster.in_force(now).1.to_vec(),
+            generation,
+            generation_since: self.roster.begin_of(generation),
+            voters: voters.to_vec(),
             services: Vec::new(),
         }
     }
@@ -49,6 +52,7 @@ impl Core {
             bounds: shown.tally.bounds(),
             days: shown.days,
             outages: shown.outages,
+            objectives: shown.objectives,
         }
     }
 

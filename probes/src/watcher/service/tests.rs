@@ -24,6 +24,34 @@ fn votes() -> Vec<Cast> {
 }
 
 #[test]
+fn the_error_budget_is_that_of_the_days_that_are_shown() {
+    let target: Target = toml::from_str(
+        "name = \"t\"\n[[objective]]\navailability = 90\n[[objective]]\navailability = 90\nwindow = \"calendar month\"",
+    )
+    .unwrap();
+    let rules = Rules { watchers: 3, checks: 1, freshness: Duration::from_secs(90) };
+    let mut service = Service::new(&target, "imap", "IMAP", "imap", (rules, Terms::all(3)));
+    assert_eq!(service.shown(BEGIN, Tz::UTC).objectives, [], "nothing was seen yet");
+    let votes = votes();
+    let end = BEGIN.plus_millis(540 * 20_000);
+    service.restore(Votes { casts: votes, complete_from: None }, end);
+    service.sweep(end);
+    let Shown { days, tally, objectives, .. } = service.shown(end, Tz::UTC);
+    assert!(tally.is_covered() && tally.down > 0 && tally.unknown > 0, "{tally:?}");
+    let [rolling, month] = &objectives[..] else { panic!("{objectives:?}") };
+    assert_eq!((rolling.from, rolling.to), (BEGIN, BEGIN.plus_millis(30 * 86_400_000)));
+    let whole = (30 * 86_400_000_000 - tally.unknown) / 10;
+    let figures = rolling.figures;
+    assert_eq!((figures.budget_s.0, figures.spent_s.0), (whole, tally.down));
+    assert_eq!(figures.remaining_s.map(|left| left.0), Some(whole - tally.down));
+    assert_eq!(days.iter().map(|day| day.down_s).sum::<u64>(), tally.down as u64 / 1_000_000);
+    // 2027-01-15, 08:00: what is left of January is not as long as 30 days.
+    assert_eq!((month.from, month.to), (BEGIN, "2027-02-01T00:00:00Z".parse().unwrap()));
+    assert!(month.figures.budget_s < figures.budget_s && month.figures.spent_s == figures.spent_s);
+    assert!(rolling.burn_rate_1h.is_some() && rolling.burn_rate_6h.is_none(), "{rolling:?}");
+}
+
+#[test]
 fn votes_that_arrive_late_and_out_of_order_give_the_timeline_that_they_give_in_order() {
     let (votes, end) = (votes(), BEGIN.plus_millis(540 * 20_000));
     let mut in_order = service();
