@@ -15,14 +15,18 @@ mod postfix;
 mod postgrey;
 pub mod recent;
 mod rspamd;
+mod spare;
 mod stalwart;
 pub mod text;
 mod varde;
+
+use std::cell::OnceCell;
 
 use clock::Clock;
 
 use crate::classify::Classifier;
 use crate::event::{Event, Time};
+use crate::metrics;
 
 /// Longer lines are not looked into: no mail program writes them. They are unrecognised, and kept.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -40,6 +44,9 @@ pub enum Reading {
 pub trait Dialect: Send {
     /// Reads one line, without its line end, and appends the events that it makes.
     fn read(&mut self, line: &str, clock: &Clock, out: &mut Vec<Event>) -> Reading;
+
+    /// Takes back rows that nobody wants any more, if it fills them again.
+    fn take_back(&mut self, _rows: &mut Vec<Event>) {}
 }
 
 /// One entry of the registry.
@@ -106,12 +113,14 @@ pub struct Reader {
     dialect: Box<dyn Dialect>,
     clock: Clock,
     classifier: Classifier,
+    counters: OnceCell<metrics::log::Lines>,
 }
 
 impl Reader {
     /// A reader for one source; `clock` says how its times are meant.
     pub fn new(entry: &Entry, clock: Clock) -> Self {
-        Self { name: entry.name, dialect: (entry.make)(), clock, classifier: Classifier::default() }
+        let (dialect, classifier) = ((entry.make)(), Classifier::default());
+        Self { name: entry.name, dialect, clock, classifier, counters: OnceCell::new() }
     }
 
     /// The name of its dialect.
@@ -133,20 +142,45 @@ impl Reader {
 
     /// Reads one line, with or without its line end. Octets that are no UTF-8 are replaced.
     pub fn line(&mut self, raw: &[u8], out: &mut Vec<Event>) -> Reading {
+        let before = out.len();
+        let reading = self.read(raw, out);
+        for event in out.iter_mut().skip(before) {
+            self.classifier.classify(event);
+        }
+        reading
+    }
+
+    /// The same for whoever only counts: see [`Classifier::classify_to_count`].
+    pub fn line_to_count(&mut self, raw: &[u8], out: &mut Vec<Event>) -> Reading {
+        let before = out.len();
+        let reading = self.read(raw, out);
+        for event in out.iter_mut().skip(before) {
+            self.classifier.classify_to_count(event);
+        }
+        reading
+    }
+
+    /// Counts a line in the metrics of this process.
+    pub(crate) fn count(&self, reading: Reading) {
+        self.counters.get_or_init(|| metrics::log::Lines::of(self.name)).count(reading);
+    }
+
+    /// Gives back rows that were written or counted: the next lines are written into their memory.
+    pub fn take_back(&mut self, rows: &mut Vec<Event>) {
+        self.dialect.take_back(rows);
+        rows.clear();
+    }
+
+    fn read(&mut self, raw: &[u8], out: &mut Vec<Event>) -> Reading {
         let raw = raw.strip_suffix(b"\n").unwrap_or(raw);
         let raw = raw.strip_suffix(b"\r").unwrap_or(raw);
         if raw.len() > MAX_LINE_BYTES {
             return Reading::Unrecognised;
         }
-        let before = out.len();
-        let reading = match std::str::from_utf8(raw) {
+        match std::str::from_utf8(raw) {
             Ok(line) => self.dialect.read(line, &self.clock, out),
             Err(_) => self.dialect.read(&String::from_utf8_lossy(raw), &self.clock, out),
-        };
-        for event in out.iter_mut().skip(before) {
-            self.classifier.classify(event);
         }
-        reading
     }
 }
 
