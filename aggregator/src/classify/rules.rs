@@ -99,8 +99,7 @@ impl Rules {
             let pairs = table.into_iter().filter_map(|(class, codes)| Some((word(&class)?, codes)));
             pairs.flat_map(|(class, codes)| codes.into_iter().map(move |code| (code, class))).collect()
         };
-        // Replies are ASCII, and what is not is not what a rule looks for. Octets are prepared in a fifth of the time that
-        // characters take.
+        // Replies are ASCII, and what is not is not what a rule looks for: of octets, less has to be prepared.
         let mut texts = RegexSetBuilder::new(file.rules.iter().map(|rule| &rule.text));
         let texts = texts.unicode(false).case_insensitive(true).build().unwrap_or_else(|_| RegexSet::empty());
         let list = |text: &str| RegexBuilder::new(text).unicode(false).case_insensitive(true).build().ok();

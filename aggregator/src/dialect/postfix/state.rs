@@ -34,6 +34,7 @@ pub struct Memory {
     messages: Recent<Box<Message>, MESSAGES, u64, BuildHasherDefault<Hashed>>,
     clients: Recent<Client, CONNECTIONS, u64, BuildHasherDefault<Hashed>>,
     peers: Recent<Peer, CONNECTIONS, u64, BuildHasherDefault<Hashed>>,
+    #[expect(clippy::vec_box, reason = "the boxes move between here and the table as they are")]
     left_messages: Vec<Box<Message>>,
     left_clients: Vec<Client>,
     suites: Vec<Arc<Tls>>,
