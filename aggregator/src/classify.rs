@@ -8,7 +8,6 @@ mod rules;
 mod template;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use self::rules::RULES;
 pub use self::rules::version;
@@ -32,9 +31,19 @@ pub struct Class {
 /// Fills in the columns that follow from a reply.
 #[derive(Default)]
 pub struct Classifier {
-    known: HashMap<String, Class, Quick>,
+    known: Known,
+    template: String,
+}
+
+/// The classes of replies that came before, by template and codes.
+#[derive(Default)]
+struct Known {
+    classes: HashMap<String, Class, Quick>,
     key: String,
 }
+
+/// What is said of a reply that says nothing.
+static OTHER: Class = Class { class: "other", rule: String::new() };
 
 impl Classifier {
     /// Fills in `class` and `class_rule` of what was not taken or not delivered, `provider` and `response_template` of
@@ -45,6 +54,14 @@ impl Classifier {
             Event::Reception(row) => self.reception(row),
             Event::Bounce(row) => self.bounce(row),
             _ => {}
+        }
+    }
+
+    /// Does what a count of events wants: who runs a mailbox that took its mail and what it said to that is not counted.
+    pub fn classify_to_count(&mut self, event: &mut Event) {
+        match event {
+            Event::Delivery(row) if row.outcome == DeliveryOutcome::Delivered => {}
+            event => self.classify(event),
         }
     }
 
@@ -60,9 +77,7 @@ impl Classifier {
         if row.outcome == DeliveryOutcome::Delivered || row.outcome == DeliveryOutcome::Held || !row.class.is_empty() {
             return;
         }
-        let mut key = std::mem::take(&mut self.key);
-        key.clone_from(&row.response_template);
-        let class = self.class_of(key, &row.enhanced_code, row.smtp_code);
+        let class = self.known.class(&row.response_template, &row.enhanced_code, row.smtp_code);
         class.class.clone_into(&mut row.class);
         row.class_rule.clone_from(&class.rule);
     }
@@ -78,9 +93,7 @@ impl Classifier {
         if row.outcome == DeliveryOutcome::Delivered || !row.class.is_empty() {
             return;
         }
-        let mut key = std::mem::take(&mut self.key);
-        key.clone_from(&row.response_template);
-        let class = self.class_of(key, &row.enhanced_code, row.smtp_code);
+        let class = self.known.class(&row.response_template, &row.enhanced_code, row.smtp_code);
         class.class.clone_into(&mut row.class);
         row.class_rule.clone_from(&class.rule);
     }
@@ -89,37 +102,34 @@ impl Classifier {
         if row.verdict == ReceptionVerdict::Accepted || !row.class.is_empty() {
             return;
         }
-        let mut key = std::mem::take(&mut self.key);
-        key.clear();
-        template(&row.response, &mut key);
-        let mut class = self.class_of(key, &row.enhanced_code, row.smtp_code);
+        self.template.clear();
+        template(&row.response, &mut self.template);
+        let class = self.known.class(&self.template, &row.enhanced_code, row.smtp_code);
         // What we ourselves refuse for good, in words of our own, is our policy.
         if class.rule.is_empty() && row.verdict == ReceptionVerdict::Rejected {
-            class = Class { class: "policy", rule: "refused".to_owned() };
+            "policy".clone_into(&mut row.class);
+            "refused".clone_into(&mut row.class_rule);
+            return;
         }
         class.class.clone_into(&mut row.class);
         row.class_rule.clone_from(&class.rule);
     }
+}
 
-    /// The class of a reply by its template, which stands in `key`.
-    fn class_of(&mut self, mut key: String, enhanced_code: &str, smtp_code: Option<u16>) -> Class {
-        let template_len = key.len();
-        // Writing to a String cannot fail.
-        let _ = write!(key, "\n{enhanced_code} {}", smtp_code.unwrap_or_default());
-        let class = match self.known.get(key.as_str()) {
-            Some(class) => class.clone(),
-            None => {
-                let text = key.get(..template_len).unwrap_or_default();
-                let class = RULES.class(text, enhanced_code, smtp_code);
-                if self.known.len() >= REMEMBERED {
-                    self.known.clear();
-                }
-                self.known.insert(key.clone(), class.clone());
-                class
+impl Known {
+    /// The class of a reply by its template.
+    fn class(&mut self, template: &str, enhanced_code: &str, smtp_code: Option<u16>) -> &Class {
+        self.key.clear();
+        self.key.extend([template, "\n", enhanced_code, "\n"]);
+        // A number of three digits, as one character.
+        self.key.extend(smtp_code.and_then(|code| char::from_u32(code.into())));
+        if !self.classes.contains_key(&self.key) {
+            if self.classes.len() >= REMEMBERED {
+                self.classes.clear();
             }
-        };
-        self.key = key;
-        class
+            self.classes.insert(self.key.clone(), RULES.class(template, enhanced_code, smtp_code));
+        }
+        self.classes.get(&self.key).unwrap_or(&OTHER)
     }
 }
 

@@ -16,15 +16,19 @@ mod postgrey;
 pub mod recent;
 mod repeated;
 mod rspamd;
+mod spare;
 mod stalwart;
 pub mod text;
 mod varde;
+
+use std::cell::OnceCell;
 
 use clock::Clock;
 use repeated::Repeated;
 
 use crate::classify::Classifier;
 use crate::event::{Event, Time};
+use crate::metrics;
 
 /// Longer lines are not looked into: no mail program writes them. They are unrecognised, and kept.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -42,6 +46,9 @@ pub enum Reading {
 pub trait Dialect: Send {
     /// Reads one line, without its line end, and appends the events that it makes.
     fn read(&mut self, line: &str, clock: &Clock, out: &mut Vec<Event>) -> Reading;
+
+    /// Takes back rows that nobody wants any more, if it fills them again.
+    fn take_back(&mut self, _rows: &mut Vec<Event>) {}
 }
 
 /// One entry of the registry.
@@ -110,12 +117,14 @@ pub struct Reader {
     classifier: Classifier,
     /// The last line, if it made events: what `last message repeated` stands for.
     last: Vec<u8>,
+    counters: OnceCell<metrics::log::Lines>,
 }
 
 impl Reader {
     /// A reader for one source; `clock` says how its times are meant.
     pub fn new(entry: &Entry, clock: Clock) -> Self {
-        Self { name: entry.name, dialect: (entry.make)(), clock, classifier: Classifier::default(), last: Vec::new() }
+        let (dialect, classifier) = ((entry.make)(), Classifier::default());
+        Self { name: entry.name, dialect, clock, classifier, last: Vec::new(), counters: OnceCell::new() }
     }
 
     /// The name of its dialect.
@@ -138,6 +147,26 @@ impl Reader {
 
     /// Reads one line, with or without its line end. Octets that are no UTF-8 are replaced.
     pub fn line(&mut self, raw: &[u8], out: &mut Vec<Event>) -> Reading {
+        self.events(raw, out, Classifier::classify)
+    }
+
+    /// The same for whoever only counts: see [`Classifier::classify_to_count`].
+    pub fn line_to_count(&mut self, raw: &[u8], out: &mut Vec<Event>) -> Reading {
+        self.events(raw, out, Classifier::classify_to_count)
+    }
+
+    /// Counts a line in the metrics of this process.
+    pub(crate) fn count(&self, reading: Reading) {
+        self.counters.get_or_init(|| metrics::log::Lines::of(self.name)).count(reading);
+    }
+
+    /// Gives back rows that were written or counted: the next lines are written into their memory.
+    pub fn take_back(&mut self, rows: &mut Vec<Event>) {
+        self.dialect.take_back(rows);
+        rows.clear();
+    }
+
+    fn events(&mut self, raw: &[u8], out: &mut Vec<Event>, classify: fn(&mut Classifier, &mut Event)) -> Reading {
         let raw = bare(raw);
         if raw.len() > MAX_LINE_BYTES {
             return Reading::Unrecognised;
@@ -152,7 +181,7 @@ impl Reader {
             self.last.extend_from_slice(if made { raw } else { b"" });
         }
         for event in out.iter_mut().skip(before) {
-            self.classifier.classify(event);
+            classify(&mut self.classifier, event);
         }
         reading
     }

@@ -4,6 +4,7 @@
 //! JSON, its ClickHouse Native block all follow from that declaration. An [`Event`] is one row of any
 //! table. Nothing here reads a clock, a socket or a disk.
 
+mod address;
 mod cell;
 mod host;
 mod incident;
@@ -15,7 +16,8 @@ mod row;
 mod session;
 mod stored;
 
-pub use cell::{Address, Cell, EventId, Scores, Time, Values, put_text, put_varint};
+pub use address::Address;
+pub use cell::{Cell, EventId, Scores, Time, Values, put_text, put_varint};
 pub use host::{QueueSample, RawLine, ResourceSample};
 pub use incident::{EvidenceRow, IncidentRow, PageRow, PageState, RemedyRow, RemedyState};
 pub use mail::{Delivery, DeliveryOutcome, Reception, ReceptionVerdict};

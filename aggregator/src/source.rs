@@ -12,7 +12,7 @@ pub mod follow;
 pub mod import;
 mod input;
 pub mod journal;
-mod lines;
+pub(crate) mod lines;
 pub mod mailbox;
 pub(crate) mod origin;
 pub mod otlp;

@@ -229,10 +229,7 @@ impl Spool {
             self.journal_torn = false;
         }
         let mut records = Vec::new();
-        for (place, event) in events.iter_mut().enumerate() {
-            self.mask.event(event);
-            stamp(event, &self.owner, &self.epoch, self.sequence, self.events.len() + place);
-        }
+        self.stamp(events, self.events.len());
         events.retain(|event| match event.to_json() {
             Ok(json) if json.len() <= journal::RECORD_MAX_BYTES => {
                 journal::put_record(&json, &mut records);
@@ -281,10 +278,7 @@ impl Spool {
             return Err(Error::Batch(events.len()));
         }
         self.seal_journal()?;
-        for (place, event) in events.iter_mut().enumerate() {
-            self.mask.event(event);
-            stamp(event, &self.owner, &self.epoch, self.sequence, place);
-        }
+        self.stamp(events, 0);
         self.commit(events, checkpoint)?;
         if let Some(checkpoint) = checkpoint {
             self.checkpoint = Some(checkpoint.to_owned());
@@ -326,16 +320,21 @@ impl Spool {
         Ok(())
     }
 
+    /// Masks events and fills in what they do not say; `first` is the place of the first one. The identity of an event
+    /// of ours is its place, so that a replay gives the same.
+    fn stamp(&self, events: &mut [Event], first: usize) {
+        let Owner { shipper, tenant, node } = &self.owner;
+        let origin = EventId::at(&[shipper.as_bytes(), self.epoch.as_bytes()], 0);
+        for (place, event) in (first..).zip(events) {
+            self.mask.event(event);
+            let event_id = origin.moved_to(self.sequence << PLACE_BITS | place as u64);
+            event.stamp(Stamp { tenant, node, event_id });
+        }
+    }
+
     fn disk(&self, source: io::Error) -> Error {
         Error::Disk { path: self.files.dir().to_owned(), source }
     }
-}
-
-/// The identity of an event of ours is its place, so that a replay gives the same.
-fn stamp(event: &mut Event, owner: &Owner, epoch: &str, sequence: u64, place: usize) {
-    let place = sequence << PLACE_BITS | place as u64;
-    let event_id = EventId::at(&[owner.shipper.as_bytes(), epoch.as_bytes()], place);
-    event.stamp(Stamp { tenant: &owner.tenant, node: &owner.node, event_id });
 }
 
 /// The life of this folder: random, written once.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use regex::{Regex, RegexSet};
+use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
 use super::Class;
@@ -67,7 +67,8 @@ pub struct RuleEntry {
     pub name: String,
     /// What `class` says.
     pub class: String,
-    /// A regular expression on the reply's template, without regard to case. A group named `list` is the blocklist.
+    /// A regular expression on the octets of the reply's template, without regard to case. A group named `list` is the
+    /// blocklist.
     pub text: String,
     /// Real replies that it is for.
     #[cfg_attr(not(test), allow(dead_code, reason = "the examples are read by the tests and by people"))]
@@ -101,10 +102,12 @@ impl Rules {
             let pairs = table.into_iter().filter_map(|(class, codes)| Some((word(&class)?, codes)));
             pairs.flat_map(|(class, codes)| codes.into_iter().map(move |code| (code, class))).collect()
         };
-        let texts = file.rules.iter().map(|rule| insensitive(&rule.text));
-        let texts = RegexSet::new(texts).unwrap_or_else(|_| RegexSet::empty());
+        // Replies are ASCII, and what is not is not what a rule looks for: of octets, less has to be prepared.
+        let mut texts = RegexSetBuilder::new(file.rules.iter().map(|rule| &rule.text));
+        let texts = texts.unicode(false).case_insensitive(true).build().unwrap_or_else(|_| RegexSet::empty());
+        let list = |text: &str| RegexBuilder::new(text).unicode(false).case_insensitive(true).build().ok();
         let rules = file.rules.into_iter().map(|rule| TextRule {
-            list: rule.text.contains("<list>").then(|| Regex::new(&insensitive(&rule.text)).ok()).flatten(),
+            list: rule.text.contains("<list>").then(|| list(&rule.text)).flatten(),
             class: word(&rule.class).unwrap_or("other"),
             name: rule.name,
         });
@@ -122,9 +125,13 @@ impl Rules {
         if let Some(class) = self.codes.get(enhanced_code) {
             return Class { class, rule: enhanced_code.to_owned() };
         }
-        if let Some(rule) = self.texts.matches(template).iter().next().and_then(|index| self.rules.get(index)) {
-            let list =
-                rule.list.as_ref().and_then(|list| list.captures(template)?.name("list").map(|list| list.as_str()));
+        if let Some(rule) =
+            self.texts.matches(template.as_bytes()).iter().next().and_then(|index| self.rules.get(index))
+        {
+            let list = rule.list.as_ref().and_then(|list| {
+                let found = list.captures(template.as_bytes())?.name("list")?;
+                std::str::from_utf8(found.as_bytes()).ok()
+            });
             let rule_name = match list.map(|list| list.trim_end_matches(['.', ':'])).filter(|list| list.contains('.')) {
                 Some(list) => [rule.name.as_str(), ":", &list.to_ascii_lowercase()].concat(),
                 None => rule.name.clone(),
@@ -145,10 +152,6 @@ impl Rules {
             _ => Class { class: "other", rule: String::new() },
         }
     }
-}
-
-fn insensitive(text: &str) -> String {
-    ["(?i)", text].concat()
 }
 
 fn word(class: &str) -> Option<&'static str> {

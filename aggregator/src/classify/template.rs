@@ -1,5 +1,7 @@
 //! A reply without its variable parts: replies that differ only in addresses, hosts, ids and numbers become one.
 
+use crate::dialect::text::{cut, enhanced_code};
+
 /// Octets of a reply that are looked at: what follows is rarely more than a link.
 const LOOKED_AT_BYTES: usize = 600;
 
@@ -19,68 +21,81 @@ pub fn template_and_values<'a>(response: &'a str, out: &mut String, value: &mut 
     let text = response.get(..end).unwrap_or_default();
     out.reserve(text.len());
     let bytes = text.as_bytes();
-    let mut at = 0;
+    // What lies before `copied` is in `out`.
+    let (mut at, mut copied) = (0, 0);
     let mut list_follows = false;
     while at < bytes.len() {
         let start = at;
-        let mut digit = false;
-        while at < bytes.len() && !is_boundary(bytes[at]) {
-            digit |= bytes[at].is_ascii_digit();
+        // What kinds of octets the word has.
+        let mut kinds = 0;
+        while at < bytes.len() && KINDS[usize::from(bytes[at])] & BOUNDARY == 0 {
+            kinds |= KINDS[usize::from(bytes[at])];
             at += 1;
         }
-        let word = text.get(start..at).unwrap_or_default();
-        if !word.is_empty() {
+        if at > start {
+            let word = text.get(start..at).unwrap_or_default();
             let bare = word.trim_end_matches(['.', ':', '!', '?']);
-            let before = start.checked_sub(1).and_then(|before| bytes.get(before)).copied();
-            let variable = if memchr::memchr(b'*', bare.as_bytes()).is_some() {
-                // Every asterisk of a template stands for something.
+            // Every asterisk of a template stands for something.
+            let variable = if kinds & ASTERISK != 0 {
                 true
-            } else if digit {
+            } else if kinds & DIGIT != 0 {
                 !(is_code(bare) || list_follows && is_domain(bare))
             } else {
-                bytes.get(at) == Some(&b'[')
-                    || memchr::memchr(b'@', bare.as_bytes()).is_some()
+                let before = start.checked_sub(1).and_then(|before| bytes.get(before)).copied();
+                kinds & AT != 0
+                    || bytes.get(at) == Some(&b'[')
                     || (before == Some(b'=') && bare.contains('.'))
                     || (bare.len() >= 20 && !bare.contains(['.', '-', '_']))
             };
             if variable && !bare.is_empty() {
+                out.push_str(text.get(copied..start).unwrap_or_default());
                 out.push('*');
                 value(bare);
-                out.push_str(word.get(bare.len()..).unwrap_or_default());
-            } else {
-                out.push_str(word);
+                copied = start + bare.len();
             }
             list_follows = matches!(bare, "using" | "by" | "in" | "at" | "on");
         }
-        let gap = at;
-        while at < bytes.len() && is_boundary(bytes[at]) {
+        while at < bytes.len() && KINDS[usize::from(bytes[at])] & BOUNDARY != 0 {
             at += 1;
         }
-        out.push_str(text.get(gap..at).unwrap_or_default());
     }
+    out.push_str(text.get(copied..).unwrap_or_default());
     if let Some(rest) = response.get(end..).filter(|rest| !rest.is_empty()) {
         value(rest);
     }
 }
 
-/// Whether an octet lies between words: a table, because every octet of every reply is asked.
-fn is_boundary(byte: u8) -> bool {
-    const BOUNDARIES: [bool; 256] = {
-        let (mut table, mut at) = ([false; 256], 0);
-        let boundaries = b" \t<>()[]{},;=\"'/|";
-        while at < boundaries.len() {
-            table[boundaries[at] as usize] = true;
-            at += 1;
-        }
-        table
-    };
-    BOUNDARIES[usize::from(byte)]
-}
+/// An octet between words.
+const BOUNDARY: u8 = 1;
+/// `0` to `9`.
+const DIGIT: u8 = 2;
+/// `@`, which an address has.
+const AT: u8 = 4;
+/// `*`, which stands for something.
+const ASTERISK: u8 = 8;
+
+/// The kind of every octet: a table, because every octet of every reply is asked.
+const KINDS: [u8; 256] = {
+    let (mut table, mut at) = ([0; 256], 0);
+    let boundaries = b" \t<>()[]{},;=\"'/|";
+    while at < boundaries.len() {
+        table[boundaries[at] as usize] = BOUNDARY;
+        at += 1;
+    }
+    let mut digit = b'0';
+    while digit <= b'9' {
+        table[digit as usize] = DIGIT;
+        digit += 1;
+    }
+    table[b'@' as usize] = AT;
+    table[b'*' as usize] = ASTERISK;
+    table
+};
 
 /// `550`, `5.1.1`, `550-5.1.1`
 fn is_code(word: &str) -> bool {
-    let enhanced = |text: &str| !crate::dialect::text::enhanced_code(text).is_empty();
-    match word.split_once('-') {
+    let enhanced = |text: &str| !enhanced_code(text).is_empty();
+    match cut(word, b'-') {
         Some((code, rest)) => is_reply_code(code) && enhanced(rest),
         None => is_reply_code(word) || enhanced(word),
     }

@@ -10,6 +10,9 @@ use crate::event::Time;
 /// A line may be this much ahead of the reference: clocks differ.
 const AHEAD: TimeDelta = TimeDelta::days(1);
 
+/// Octets of `Nov 22 10:16:48 `, the time that most logs begin their lines with.
+pub const SYSLOG_TIME: usize = 16;
+
 /// The zone of local times, and the instant that the log cannot be later than.
 #[derive(Debug, Clone)]
 pub struct Clock {
@@ -17,6 +20,8 @@ pub struct Clock {
     reference: NaiveDateTime,
     /// The hour of the last line: the next one is most likely of the same.
     last: Cell<Option<Hour>>,
+    /// The time of the last line as it stands there: the lines of one second begin alike.
+    last_text: Cell<Option<([u8; SYSLOG_TIME], Time)>>,
 }
 
 /// An hour of local time without a change of offset in it.
@@ -32,13 +37,25 @@ struct Hour {
 impl Clock {
     /// A clock for a source that was last written at `reference` (its modification time, or now).
     pub fn new(zone: Tz, reference: Time) -> Self {
-        Self { zone, reference: reference.to_utc().with_timezone(&zone).naive_local(), last: Cell::new(None) }
+        let reference = reference.to_utc().with_timezone(&zone).naive_local();
+        Self { zone, reference, last: Cell::new(None), last_text: Cell::new(None) }
     }
 
     /// The source was written at `reference` again.
     pub fn set_reference(&mut self, reference: Time) {
         self.reference = reference.to_utc().with_timezone(&self.zone).naive_local();
         self.last.set(None);
+        self.last_text.set(None);
+    }
+
+    /// What the text of a time means, if it is that of the last line.
+    pub fn seen(&self, text: &[u8; SYSLOG_TIME]) -> Option<Time> {
+        self.last_text.get().filter(|(last, _)| last == text).map(|(_, time)| time)
+    }
+
+    /// Remembers what the text of a time means.
+    pub fn remember(&self, text: [u8; SYSLOG_TIME], time: Time) {
+        self.last_text.set(Some((text, time)));
     }
 
     /// A time without a year: the latest year in which it is not ahead of the reference. A 29 February belongs to a

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::clock::Clock;
+use super::clock::{Clock, SYSLOG_TIME};
 use super::text::cut;
 use crate::event::Time;
 
@@ -55,6 +55,21 @@ fn of_container(rest: &str) -> Option<&str> {
 
 /// Takes a time off the front of `text`: any of the forms that logs begin with. The rest begins after one space.
 pub fn time<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
+    let begin = text.as_bytes().first_chunk::<SYSLOG_TIME>();
+    if let Some(time) = begin.and_then(|begin| clock.seen(begin)) {
+        return Some((time, text.get(SYSLOG_TIME..)?));
+    }
+    let (time, rest) = new_time(text, clock)?;
+    // The space ends the time: nothing that follows could make it another one.
+    if let Some(begin @ [.., b' ']) = begin
+        && text.len() - rest.len() == SYSLOG_TIME
+    {
+        clock.remember(*begin, time);
+    }
+    Some((time, rest))
+}
+
+fn new_time<'a>(text: &'a str, clock: &Clock) -> Option<(Time, &'a str)> {
     let first = *text.as_bytes().first()?;
     if first.is_ascii_digit() {
         return dated(text, clock);
@@ -428,6 +443,28 @@ mod tests {
             ("2026-11-22T10:16:48.003Z", "mx", "a", Some(1), "b c"),
         );
         check("<22>1 2026-11-22T10:16:48Z - a - - - b", ("2026-11-22T10:16:48Z", "", "a", None, "b"));
+    }
+
+    #[test]
+    fn a_time_that_is_seen_again_means_the_same_and_one_that_only_begins_alike_does_not() {
+        let clock = Clock::new(chrono_tz::Tz::UTC, "2026-11-22T12:00:00Z".parse().unwrap());
+        for (line, time) in [
+            ("Nov 22 10:16:48 mx a: b", "2026-11-22T10:16:48Z"),
+            ("Nov 22 10:16:48 mx a: b", "2026-11-22T10:16:48Z"),
+            ("Nov 22 10:16:49 mx a: b", "2026-11-22T10:16:49Z"),
+            ("Nov 2 10:16:48.5 mx a: b", "2026-11-02T10:16:48.5Z"),
+            ("Nov 2 10:16:48.57 mx a: b", "2026-11-02T10:16:48.57Z"),
+            ("Nov 2 10:16:48. mx a: b", "2026-11-02T10:16:48Z"),
+            ("Nov  2 10:16:48 2 mx a: b", "2026-11-02T10:16:48Z"),
+        ] {
+            let head = split(line, &clock).unwrap_or_else(|| panic!("no head: {line}"));
+            assert_eq!(head.time, time.parse().unwrap(), "{line}");
+        }
+        // The reader is told that the file was written in another year.
+        let mut clock = clock;
+        clock.set_reference("2025-12-22T12:00:00Z".parse().unwrap());
+        let head = split("Nov  2 10:16:48 mx a: b", &clock).unwrap();
+        assert_eq!(head.time, "2025-11-02T10:16:48Z".parse().unwrap());
     }
 
     #[test]

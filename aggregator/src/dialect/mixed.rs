@@ -38,4 +38,8 @@ impl Dialect for Mixed {
         }
         Reading::Unrecognised
     }
+
+    fn take_back(&mut self, rows: &mut Vec<Event>) {
+        self.parts.iter_mut().for_each(|part| part.dialect.take_back(rows));
+    }
 }

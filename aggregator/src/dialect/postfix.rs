@@ -16,7 +16,7 @@ use self::state::Memory;
 use super::clock::Clock;
 use super::text::{Marks, cut, cut_at, mailbox};
 use super::{Dialect, Entry, Reading, head};
-use crate::event::{Delivery, DeliveryOutcome, Event, Reception, Time};
+use crate::event::{Delivery, DeliveryOutcome, Event, Time};
 
 /// The registry's entry.
 pub const ENTRY: Entry = Entry { name: "postfix", title: "Postfix", make: || Box::new(Postfix::default()), looks_like };
@@ -118,6 +118,17 @@ impl Dialect for Postfix {
             false => Reading::Unrecognised,
         }
     }
+
+    fn take_back(&mut self, rows: &mut Vec<Event>) {
+        for row in rows.drain(..) {
+            match row {
+                Event::Delivery(row) => self.memory.deliveries.put(row),
+                Event::Reception(row) => self.memory.receptions.put(row),
+                Event::Session(row) => self.memory.sessions.put(row),
+                _ => {}
+            }
+        }
+    }
 }
 
 impl Postfix {
@@ -140,21 +151,44 @@ impl Postfix {
 /// Takes a queue id off the front. Postfix writes hexadecimal in capitals, or a long form in base 52; a log whose ids
 /// were made anonymous has others. What they have in common: letters and digits, and a digit among them.
 fn queue_id(text: &str) -> (Option<&str>, &str) {
-    let (mut digits, mut hexadecimal) = (false, true);
-    for (end, byte) in text.bytes().take(26).enumerate() {
-        match byte {
-            b'0'..=b'9' => digits = true,
-            b'A'..=b'F' => {}
-            b'a'..=b'z' | b'G'..=b'Z' => hexadecimal = false,
-            b':' if digits && end >= 4 || hexadecimal && end >= 6 => {
-                let (word, rest) = text.split_at(end);
-                return rest.strip_prefix(": ").map_or((None, text), |rest| (Some(word), rest));
-            }
-            _ => break,
+    let (mut kinds, mut end) = (0, 0);
+    for byte in text.as_bytes().iter().take(ID_OCTETS) {
+        let kind = KINDS[usize::from(*byte)];
+        if kind == 0 {
+            break;
         }
+        (kinds, end) = (kinds | kind, end + 1);
     }
-    (None, text)
+    let is_id = kinds & DIGIT != 0 && end >= 4 || kinds & OTHER_LETTER == 0 && end >= 6;
+    match text.split_at_checked(end).filter(|_| is_id) {
+        Some((word, rest)) => rest.strip_prefix(": ").map_or((None, text), |rest| (Some(word), rest)),
+        None => (None, text),
+    }
 }
+
+/// The longest queue id.
+const ID_OCTETS: usize = 25;
+/// A digit of a queue id.
+const DIGIT: u8 = 1;
+/// A letter of a hexadecimal number in capitals.
+const CAPITAL: u8 = 2;
+/// Any other letter.
+const OTHER_LETTER: u8 = 4;
+
+/// The kind of every octet that may stand in a queue id; the others have none.
+const KINDS: [u8; 256] = {
+    let (mut table, mut at) = ([0; 256], 0);
+    while at < 128 {
+        table[at] = match at as u8 {
+            b'0'..=b'9' => DIGIT,
+            b'A'..=b'F' => CAPITAL,
+            b'a'..=b'z' | b'G'..=b'Z' => OTHER_LETTER,
+            _ => 0,
+        };
+        at += 1;
+    }
+    table
+};
 
 /// `cleanup`: the Message-ID, and what header, body and milter checks decided.
 fn cleanup(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
@@ -234,24 +268,22 @@ fn queue_manager(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> 
             recipients = cut(value, b' ').map_or(value, |(count, _)| count).parse().ok();
         }
     }
+    let mut row = memory.receptions.take();
     let Some(message) = memory.message(line.host, id) else { return true };
     message.sender(sender);
     message.size_bytes = size;
     message.rcpt_count = recipients;
-    if !message.taken {
-        message.taken = true;
-        let mut row = Reception {
-            ts: line.time,
-            node: line.host.to_owned(),
-            mta: ENTRY.name.to_owned(),
-            queue_id: id.to_owned(),
-            rcpt_count: recipients,
-            size_bytes: size,
-            ..Reception::default()
-        };
-        message.fill(&mut row);
-        out.push(row.into());
+    if std::mem::replace(&mut message.taken, true) {
+        memory.receptions.put(row);
+        return true;
     }
+    row.ts = line.time;
+    line.host.clone_into(&mut row.node);
+    ENTRY.name.clone_into(&mut row.mta);
+    id.clone_into(&mut row.queue_id);
+    (row.rcpt_count, row.size_bytes) = (recipients, size);
+    message.fill(&mut row);
+    out.push(row.into());
     true
 }
 

@@ -73,12 +73,12 @@ impl<V, const LIMIT: usize, K: Eq + Hash + Clone, S: BuildHasher> Recent<V, LIMI
     }
 }
 
-impl<V: Default, const LIMIT: usize, K: Eq + Hash + Clone, S: BuildHasher> Recent<V, LIMIT, K, S> {
-    /// The value of a key, put in if it is not there. `None` only with a limit of 0.
-    pub fn entry(&mut self, key: impl Into<K>) -> Option<&mut V> {
+impl<V, const LIMIT: usize, K: Eq + Hash + Clone, S: BuildHasher> Recent<V, LIMIT, K, S> {
+    /// The value of a key, which `make` makes if it is not there. `None` only with a limit of 0.
+    pub fn entry(&mut self, key: impl Into<K>, make: impl FnOnce() -> V) -> Option<&mut V> {
         let key = key.into();
         if !self.values.contains_key(&key) {
-            self.enter(key.clone(), V::default());
+            self.enter(key.clone(), make());
         }
         self.get_mut(&key)
     }

@@ -1,12 +1,14 @@
 //! One value of one column: its ClickHouse type, its Native encoding, whether it is known.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Address;
 
 /// A value that can stand in a column.
 pub trait Cell: Sized + Serialize {
@@ -29,6 +31,14 @@ pub trait Cell: Sized + Serialize {
     /// Whether nothing is known: such a cell is left out of JSON, and is the type's default in a table.
     fn is_unknown(&self) -> bool {
         false
+    }
+
+    /// Makes it unknown. A text keeps its memory.
+    fn reset(&mut self)
+    where
+        Self: Default,
+    {
+        *self = Self::default();
     }
 
     /// Appends a whole Native column.
@@ -68,12 +78,25 @@ impl Cell for String {
     fn is_unknown(&self) -> bool {
         self.is_empty()
     }
+    fn reset(&mut self) {
+        self.clear();
+    }
+}
+
+impl Cell for Cow<'_, str> {
+    const TYPE: &'static str = "String";
+    fn write(&self, out: &mut Vec<u8>) {
+        put_text(self, out);
+    }
 }
 
 /// Appends a text as JSON (RFC 8259 section 7). Hardly any has a character to escape: one look at all octets, then a copy.
 fn put_json_text(text: &str, out: &mut Vec<u8>) {
-    let plain = text.bytes().fold(true, |plain, byte| plain & (byte >= 0x20) & (byte != b'"') & (byte != b'\\'));
-    if plain {
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    if words.iter().chain([&last]).all(|word| is_plain(u64::from_le_bytes(*word))) {
+        out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
@@ -81,6 +104,15 @@ fn put_json_text(text: &str, out: &mut Vec<u8>) {
         // Writing a text to memory cannot fail.
         let _ = serde_json::to_writer(out, text);
     }
+}
+
+/// Whether none of eight octets has to be escaped: a control character, a quotation mark, a backslash.
+fn is_plain(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // An octet below the limit borrows from its highest bit, which it does not have itself.
+    let below = |limit: u8, word: u64| word.wrapping_sub(ONES * u64::from(limit)) & !word & (ONES << 7);
+    let is = |octet: u8| below(1, word ^ (ONES * u64::from(octet)));
+    below(0x20, word) | is(b'"') | is(b'\\') == 0
 }
 
 macro_rules! number {
@@ -245,6 +277,13 @@ impl EventId {
         Self(Self::of(parts).0 << 64 | u128::from(place))
     }
 
+    /// The identity of something at another place of the same origin: the same as [`at`](Self::at) says, without the
+    /// hash.
+    #[must_use]
+    pub fn moved_to(self, place: u64) -> Self {
+        Self(self.0 >> 64 << 64 | u128::from(place))
+    }
+
     /// The identity of the event that `parts`, in this order, describe.
     pub fn of(parts: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new();
@@ -281,95 +320,6 @@ impl Cell for EventId {
     }
 }
 
-/// An IP address. In a table: IPv6, with IPv4 mapped (`::ffff:192.0.2.1`). JSON: the plain form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(pub IpAddr);
-
-impl Default for Address {
-    fn default() -> Self {
-        Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.to_canonical().fmt(f)
-    }
-}
-
-impl FromStr for Address {
-    type Err = std::net::AddrParseError;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Every line of a log may have one.
-        match ipv4(text.as_bytes()) {
-            Some(ip) => Ok(Self(ip.into())),
-            None => text.parse().map(|ip: IpAddr| Self(ip.to_canonical())),
-        }
-    }
-}
-
-/// The usual form: four numbers without leading zeros.
-fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut octets, mut place, mut number, mut digits) = ([0_u8; 4], 0, 0_u16, 0);
-    for byte in text {
-        match byte {
-            b'0'..=b'9' if digits == 0 || number > 0 => {
-                number = number * 10 + u16::from(byte - b'0');
-                digits += 1;
-                if number > 255 {
-                    return None;
-                }
-            }
-            b'.' if digits > 0 && place < 3 => {
-                octets[place] = number as u8;
-                (place, number, digits) = (place + 1, 0, 0);
-            }
-            _ => return None,
-        }
-    }
-    octets[3] = number as u8;
-    (place == 3 && digits > 0).then(|| octets.into())
-}
-
-impl From<IpAddr> for Address {
-    fn from(ip: IpAddr) -> Self {
-        Self(ip.to_canonical())
-    }
-}
-
-impl Cell for Address {
-    const TYPE: &'static str = "IPv6";
-    fn write_json(&self, out: &mut Vec<u8>) {
-        out.push(b'"');
-        match self.0.to_canonical() {
-            IpAddr::V4(v4) => {
-                for (place, octet) in v4.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        out.push(b'.');
-                    }
-                    if octet >= 100 {
-                        out.push(b'0' + octet / 100);
-                    }
-                    if octet >= 10 {
-                        out.push(b'0' + octet / 10 % 10);
-                    }
-                    out.push(b'0' + octet % 10);
-                }
-            }
-            // Writing to memory cannot fail.
-            IpAddr::V6(v6) => drop(std::io::Write::write_fmt(out, format_args!("{v6}"))),
-        }
-        out.push(b'"');
-    }
-    fn write(&self, out: &mut Vec<u8>) {
-        let v6 = match self.0 {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
-            IpAddr::V6(v6) => v6,
-        };
-        out.extend_from_slice(&v6.octets());
-    }
-}
-
 macro_rules! text_serde {
     ($($type:ty),*) => {$(
         impl Serialize for $type {
@@ -379,7 +329,7 @@ macro_rules! text_serde {
         }
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                let text = Cow::<'de, str>::deserialize(deserializer)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
@@ -416,11 +366,11 @@ impl Cell for Scores {
 }
 
 /// Some texts in their order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Values(pub Vec<String>);
+pub struct Values<'a>(pub Vec<&'a str>);
 
-impl Cell for Values {
+impl Cell for Values<'_> {
     const TYPE: &'static str = "Array(String)";
     fn write(&self, out: &mut Vec<u8>) {
         Self::write_column(std::iter::once(self), out);
@@ -428,7 +378,10 @@ impl Cell for Values {
     fn is_unknown(&self) -> bool {
         self.0.is_empty()
     }
-    fn write_column<'a>(cells: impl Iterator<Item = &'a Self> + Clone, out: &mut Vec<u8>) {
+    fn write_column<'a>(cells: impl Iterator<Item = &'a Self> + Clone, out: &mut Vec<u8>)
+    where
+        Self: 'a,
+    {
         let mut end = 0_u64;
         for cell in cells.clone() {
             end += cell.0.len() as u64;
@@ -445,41 +398,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv4_address_is_mapped_in_tables_and_plain_in_json() {
-        let address: Address = "192.0.2.1".parse().unwrap();
-        let mut column = Vec::new();
-        address.write(&mut column);
-        assert_eq!(column, "::ffff:192.0.2.1".parse::<Ipv6Addr>().unwrap().octets());
-        assert_eq!(serde_json::to_string(&address).unwrap(), "\"192.0.2.1\"");
-    }
-
-    #[test]
-    fn addresses_are_read_and_written_as_the_standard_library_does() {
-        for text in [
-            "0.0.0.0",
-            "1.2.3.4",
-            "255.255.255.255",
-            "10.20.100.9",
-            "01.2.3.4",
-            "1.2.3",
-            "1.2.3.4.5",
-            "1..2.3",
-            "256.1.1.1",
-            "1.2.3.4 ",
-            "",
-            "::1",
-            "2001:db8::7",
-            "::ffff:192.0.2.1",
-            "1.2.3.00",
-            ".1.2.3",
-            "1.2.3.",
-        ] {
-            let expected = text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-            assert_eq!(text.parse::<Address>().ok().map(|address| address.0), expected, "{text}");
-            if let Some(ip) = expected {
-                let mut json = Vec::new();
-                Address(ip).write_json(&mut json);
-                assert_eq!(json, format!("\"{ip}\"").into_bytes());
+    fn every_octet_of_a_text_is_looked_at() {
+        for length in 1..20 {
+            for at in 0..length {
+                for octet in 0..=0x7f {
+                    let mut text = vec![b'~'; length];
+                    text[at] = octet;
+                    let text = String::from_utf8(text).unwrap();
+                    let mut json = Vec::new();
+                    text.write_json(&mut json);
+                    assert_eq!(String::from_utf8(json).unwrap(), serde_json::to_string(&text).unwrap());
+                }
             }
         }
     }
@@ -499,6 +428,12 @@ mod tests {
             let time = Time(day * 86_400_000_000 + 86_399_987_654);
             assert_eq!(time.to_string(), time.to_utc().to_rfc3339_opts(SecondsFormat::Micros, true));
         }
+    }
+
+    #[test]
+    fn another_place_of_an_origin_is_what_its_parts_say() {
+        let parts: &[&[u8]] = &[b"mx1", b"log"];
+        assert_eq!(EventId::at(parts, u64::MAX).moved_to(7), EventId::at(parts, 7));
     }
 
     #[test]

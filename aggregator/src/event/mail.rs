@@ -140,7 +140,7 @@ row! {
         /// The rule that said so.
         class_rule: String,
         /// The text of the reply. Stored as its template and its variable parts.
-        response: String => response_values: Values = stored::response_values,
+        response: String => response_values: Values<'static> = stored::response_values,
         /// That text with its variable parts taken out.
         response_template: String => response_template: String = stored::response_template,
         /// `TLSv1.3` …; empty when in the clear.

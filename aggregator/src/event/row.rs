@@ -23,6 +23,8 @@ pub trait Row: Sized {
     fn ts(&self) -> Time;
     /// Fills in the common columns that are still empty.
     fn stamp(&mut self, stamp: Stamp<'_>);
+    /// Makes every column unknown. Texts keep their memory, for another row to fill.
+    fn reset(&mut self);
     /// Appends the row as a JSON object, `"table"` first, without what is not known.
     fn write_json(&self, out: &mut Vec<u8>);
     /// Appends the rows as one block of ClickHouse's Native format.
@@ -129,6 +131,14 @@ macro_rules! row {
                 if self.tenant.is_empty() { self.tenant = stamp.tenant.to_owned(); }
                 if self.node.is_empty() { self.node = stamp.node.to_owned(); }
                 if self.event_id.0 == 0 { self.event_id = stamp.event_id; }
+            }
+            fn reset(&mut self) {
+                use $crate::event::Cell;
+                self.tenant.reset();
+                self.ts.reset();
+                self.node.reset();
+                self.event_id.reset();
+                $(self.$field.reset();)+
             }
             fn write_json(&self, out: &mut Vec<u8>) {
                 use $crate::event::Cell;

@@ -4,6 +4,7 @@
 //! other columns of the row too, and are stored as one octet that says in which. A trace id that follows from the
 //! Message-ID is not stored at all. The tables (`schema/0001_mail.sql`) compute both columns when they are asked for.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::{Address, Delivery, Reception, Values};
@@ -20,37 +21,40 @@ const QUEUE_ID: &str = "\u{7}";
 const RECIPIENT_DOMAIN: &str = "\u{8}";
 
 /// The trace id, where the Message-ID does not tell it.
-pub(super) fn trace_of_delivery(row: &Delivery) -> String {
-    row.trace_id.clone()
+pub(super) fn trace_of_delivery(row: &Delivery) -> Cow<'_, str> {
+    Cow::Borrowed(&row.trace_id)
 }
 
 /// The trace id, where the Message-ID does not tell it.
-pub(super) fn trace_of_reception(row: &Reception) -> String {
-    row.trace_id.clone()
+pub(super) fn trace_of_reception(row: &Reception) -> Cow<'_, str> {
+    Cow::Borrowed(&row.trace_id)
 }
 
 /// The template, also of a row that came without one.
-pub(super) fn response_template(row: &Delivery) -> String {
-    let mut text = row.response_template.clone();
-    if text.is_empty() {
-        template(&row.response, &mut text);
+pub(super) fn response_template(row: &Delivery) -> Cow<'_, str> {
+    if !row.response_template.is_empty() {
+        return Cow::Borrowed(&row.response_template);
     }
-    text
+    let mut text = String::new();
+    template(&row.response, &mut text);
+    Cow::Owned(text)
 }
 
 /// What stands in the places of the template's asterisks, and after its end. One part more than the template has
 /// places for says that the first is the whole text: the template is another's, or a part could be mistaken.
-pub(super) fn response_values(row: &Delivery) -> Values {
+pub(super) fn response_values(row: &Delivery) -> Values<'_> {
     let (mut text, mut values) = (String::new(), Vec::new());
     template_and_values(&row.response, &mut text, &mut |value| values.push(value));
     let template = if row.response_template.is_empty() { &text } else { &row.response_template };
     let mistakable = |value: &&str| matches!(value.as_bytes(), [octet] if *octet < b' ');
     if text == *template && !values.iter().any(mistakable) {
-        return Values(values.into_iter().map(|value| known(row, value).unwrap_or(value).to_owned()).collect());
+        for value in &mut values {
+            *value = known(row, value).unwrap_or(*value);
+        }
+        return Values(values);
     }
     let places = memchr::memchr_iter(b'*', template.as_bytes()).count() + 1;
-    let rest = std::iter::repeat_n(String::new(), places);
-    Values(std::iter::once(row.response.clone()).chain(rest).collect())
+    Values(std::iter::once(row.response.as_str()).chain(std::iter::repeat_n("", places)).collect())
 }
 
 /// The octet of the column that holds a value.
@@ -81,7 +85,7 @@ fn known(row: &Delivery, value: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn values(row: &Delivery) -> Vec<String> {
+    fn values(row: &Delivery) -> Vec<&str> {
         response_values(row).0
     }
 
@@ -114,10 +118,11 @@ mod tests {
 
     #[test]
     fn an_asterisk_of_the_reply_is_a_variable_part_and_a_long_end_is_the_last() {
-        assert_eq!((response_template(&row("a ** b")), values(&row("a ** b"))), ("a * b".into(), vec!["**".into()]));
+        assert_eq!((response_template(&row("a ** b")).as_ref(), values(&row("a ** b"))), ("a * b", vec!["**"]));
         let long = ["x1 ", &"word ".repeat(200)].concat();
-        let found = values(&row(&long));
-        assert_eq!((found[0].as_str(), found.len()), ("x1", 2));
-        assert!(long.ends_with(&found[1]));
+        let row = row(&long);
+        let found = values(&row);
+        assert_eq!((found[0], found.len()), ("x1", 2));
+        assert!(long.ends_with(found[1]));
     }
 }

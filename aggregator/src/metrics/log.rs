@@ -1,6 +1,6 @@
 //! Log lines: what was read of them, and what was understood.
 
-use super::family::{Counters, Family};
+use super::family::{Counter, Counters, Family};
 use crate::dialect::Reading;
 
 static READ: Counters = Counters::new("varde_lines_read_total", "Log lines that were read, by dialect.", &["dialect"]);
@@ -66,16 +66,33 @@ impl Syslog {
     }
 }
 
-/// Counts lines that a reader of this dialect made so much of.
-pub fn count(dialect: &str, reading: Reading) {
-    READ.with(&[dialect]).inc();
-    let family = if reading == Reading::Recognised { &RECOGNISED } else { &UNRECOGNISED };
-    family.with(&[dialect]).inc();
+/// The lines of one dialect: a reader asks for their counters once, and not for every line.
+#[derive(Debug, Clone, Copy)]
+pub struct Lines {
+    read: &'static Counter,
+    recognised: &'static Counter,
+    unrecognised: &'static Counter,
 }
 
-/// Shows the lines of a dialect from the start on: a rate needs a zero to begin with.
-pub fn show(dialect: &str) {
-    for family in [&READ, &RECOGNISED, &UNRECOGNISED] {
-        family.with(&[dialect]);
+impl Lines {
+    /// The counters of a dialect. They are shown from now on: a rate needs a zero to begin with.
+    pub fn of(dialect: &str) -> Self {
+        let [read, recognised, unrecognised] =
+            [&READ, &RECOGNISED, &UNRECOGNISED].map(|family| family.with(&[dialect]));
+        Self { read, recognised, unrecognised }
     }
+
+    /// Counts a line of which so much was made.
+    pub fn count(&self, reading: Reading) {
+        self.read.inc();
+        match reading {
+            Reading::Recognised => self.recognised.inc(),
+            Reading::Unrecognised => self.unrecognised.inc(),
+        }
+    }
+}
+
+/// Shows the lines of a dialect from the start on.
+pub fn show(dialect: &str) {
+    Lines::of(dialect);
 }

@@ -4,6 +4,7 @@ use std::io::Cursor;
 
 use super::*;
 use crate::dialect::{clock::Clock, find};
+use crate::source::lines::KEPT;
 
 fn run(input: &[u8], all: bool) -> (Summary, String) {
     let clock = Clock::new(chrono_tz::Tz::UTC, "2026-11-22T12:00:00Z".parse().unwrap());
@@ -35,7 +36,7 @@ fn events_and_unrecognised_lines_come_in_input_order() {
 
 #[test]
 fn an_endless_line_is_cut_and_what_follows_is_read() {
-    let mut input = vec![b'x'; KEPT_BYTES + 10];
+    let mut input = vec![b'x'; KEPT + 10];
     input.extend_from_slice(b"\nNov 22 10:16:48 mx postfix/smtpd[7]: disconnect from a[192.0.2.1] commands=1/2\n");
     let (summary, out) = run(&input, false);
     assert_eq!(summary, Summary { lines: 2, unrecognised: 1, cut: 1, events: 1 });

@@ -7,7 +7,7 @@ use crate::dialect::MAX_LINE_BYTES;
 /// How much is read at once.
 const CHUNK: usize = 256 << 10;
 /// What is kept of a line: no dialect reads one so long, but `raw_lines` has it whole.
-pub(super) const KEPT: usize = 1 << 20;
+pub(crate) const KEPT: usize = 1 << 20;
 /// What of a line may lie in the buffer; a longer one is put together beside it.
 const BUFFERED: usize = MAX_LINE_BYTES + 1;
 /// Octets before the place of a checkpoint by which the origin is recognised there.
@@ -15,11 +15,11 @@ pub(super) const TAIL_BYTES: usize = 256;
 
 /// A whole line, without its line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     /// Octets before it in its origin.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// The line; its first part if it is too long.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 /// The begin of a line that does not fit.
@@ -27,19 +27,21 @@ pub(super) struct Line<'a> {
 struct Long {
     offset: u64,
     kept: Vec<u8>,
+    cut: bool,
     tail: Vec<u8>,
 }
 
 impl Long {
     fn keep(&mut self, part: &[u8]) {
         let room = KEPT - self.kept.len();
+        self.cut |= part.len() > room;
         self.kept.extend_from_slice(&part[..part.len().min(room)]);
     }
 }
 
 /// Cuts a stream into lines.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     buffer: Vec<u8>,
     /// Where the next line begins in `buffer`; what lies before is kept for [`tail`](Self::tail).
     start: usize,
@@ -50,20 +52,21 @@ pub(super) struct Lines {
     offset: u64,
     long: Option<Long>,
     given: Vec<u8>,
+    cut: u64,
 }
 
 impl Lines {
     /// Lines from `offset` on; `tail` is what lies before it.
-    pub(super) fn new(offset: u64, tail: &[u8]) -> Self {
+    pub(crate) fn new(offset: u64, tail: &[u8]) -> Self {
         let tail = &tail[tail.len().saturating_sub(TAIL_BYTES)..];
         let mut buffer = vec![0; CHUNK];
         buffer[..tail.len()].copy_from_slice(tail);
         let at = tail.len();
-        Self { buffer, start: at, scanned: at, end: at, offset, long: None, given: Vec::new() }
+        Self { buffer, start: at, scanned: at, end: at, offset, long: None, given: Vec::new(), cut: 0 }
     }
 
     /// Reads once. How many octets came; 0 at the end.
-    pub(super) fn fill(&mut self, input: &mut impl Read) -> io::Result<usize> {
+    pub(crate) fn fill(&mut self, input: &mut impl Read) -> io::Result<usize> {
         self.make_room();
         let count = loop {
             match input.read(&mut self.buffer[self.end..]) {
@@ -83,7 +86,8 @@ impl Lines {
     fn make_room(&mut self) {
         if self.end - self.start > BUFFERED && self.scanned == self.end {
             let tail = self.tail().to_vec();
-            let long = self.long.get_or_insert_with(|| Long { offset: self.offset, kept: Vec::new(), tail });
+            let long =
+                self.long.get_or_insert_with(|| Long { offset: self.offset, kept: Vec::new(), cut: false, tail });
             long.keep(&self.buffer[self.start..self.end]);
             self.offset += (self.end - self.start) as u64;
             self.start = self.end;
@@ -98,7 +102,7 @@ impl Lines {
     }
 
     /// The next whole line of what was read.
-    pub(super) fn next(&mut self) -> Option<Line<'_>> {
+    pub(crate) fn next(&mut self) -> Option<Line<'_>> {
         let Some(at) = memchr::memchr(b'\n', &self.buffer[self.scanned..self.end]) else {
             self.scanned = self.end;
             return None;
@@ -108,7 +112,7 @@ impl Lines {
     }
 
     /// What follows the last line end, as the last line of an origin that does not grow any more.
-    pub(super) fn last(&mut self) -> Option<Line<'_>> {
+    pub(crate) fn last(&mut self) -> Option<Line<'_>> {
         (self.end > self.start || self.long.is_some()).then(|| self.take(self.end, self.end))
     }
 
@@ -120,10 +124,16 @@ impl Lines {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(mut long) = self.long.take() {
             long.keep(line);
+            self.cut += u64::from(long.cut);
             self.given = long.kept;
             return Line { offset: long.offset, bytes: &self.given };
         }
         Line { offset, bytes: line }
+    }
+
+    /// How many of the lines that were given are longer than what is kept of one.
+    pub(crate) fn cut(&self) -> u64 {
+        self.cut
     }
 
     /// The place after the last line that was given: where a checkpoint may stand.

@@ -256,7 +256,7 @@ impl Readers {
         *used = self.exports;
         reader.set_reference(time);
         let scribe = Scribe { node, override_node: false, mask: self.mask.clone() };
-        let mut place = Place { id, source: Source { name: source, raw: true, last: time } };
+        let mut place = Place::new(id, Source { name: source, raw: true, last: time });
         scribe.line(reader, &mut place, Line { offset: 0, bytes: line.as_bytes() }, events);
     }
 }

@@ -1,11 +1,12 @@
 //! From a line to its events: identity, node, trace, and the line itself where it is kept.
 
+use std::cell::OnceCell;
+
 use super::lines::{KEPT, Line};
 use super::origin::Digest;
 use crate::dialect::{Reader, Reading};
 use crate::event::{Event, EventId, RawLine, Time};
 use crate::mask::Mask;
-use crate::metrics;
 
 /// Octets of an unrecognised line that are kept.
 const RAW_BYTES: usize = KEPT;
@@ -28,8 +29,17 @@ pub(super) struct Scribe {
 pub(super) struct Place {
     /// The origin.
     pub(super) id: Digest,
+    /// The identity of its begin: those of its lines differ from it in their places only.
+    begin: OnceCell<EventId>,
     /// What does not depend on which origin it is.
     pub(super) source: Source,
+}
+
+impl Place {
+    /// An origin whose lines are read by one scribe.
+    pub(super) fn new(id: Digest, source: Source) -> Self {
+        Self { id, begin: OnceCell::new(), source }
+    }
 }
 
 /// Where lines come from.
@@ -46,8 +56,8 @@ pub(super) struct Source {
 impl Scribe {
     /// Reads a line of an origin; appends its events and, if it is kept, the line. Its identity is its place.
     pub(super) fn line(&self, reader: &mut Reader, place: &mut Place, line: Line<'_>, out: &mut Vec<Event>) -> Reading {
-        let (id, offset) = (place.id, line.offset);
-        let identity = |index| self.identity(id, offset, index);
+        let (id, begin, offset) = (place.id, &place.begin, line.offset);
+        let identity = |index| self.identity(id, begin, offset, index);
         self.read(reader, &mut place.source, line.bytes, Some(offset), &identity, out)
     }
 
@@ -79,7 +89,7 @@ impl Scribe {
             self.finish(event, identity(if index < RAW_INDEX { index } else { index + 1 }));
         }
         let recognised = reading == Reading::Recognised;
-        metrics::log::count(reader.dialect(), reading);
+        reader.count(reading);
         if !recognised || source.raw {
             last = last.or_else(|| reader.time(line));
         }
@@ -104,9 +114,10 @@ impl Scribe {
     }
 
     /// A line makes a few events, as a rule; no log is longer than 2^56 octets.
-    fn identity(&self, origin: Digest, offset: u64, index: usize) -> EventId {
+    fn identity(&self, origin: Digest, begin: &OnceCell<EventId>, offset: u64, index: usize) -> EventId {
+        let make = || EventId::at(&[self.node.as_bytes(), &origin.0], 0);
         match u8::try_from(index) {
-            Ok(index) => EventId::at(&[self.node.as_bytes(), &origin.0], offset << 8 | u64::from(index)),
+            Ok(index) => begin.get_or_init(make).moved_to(offset << 8 | u64::from(index)),
             Err(_) => {
                 let place = [offset, index as u64].map(u64::to_le_bytes);
                 EventId::of(&[self.node.as_bytes(), &origin.0, &place[0], &place[1]])
@@ -185,7 +196,7 @@ mod tests {
         let mut reader = Reader::new(find("kumomta").unwrap(), Clock::new(chrono_tz::Tz::UTC, time));
         let scribe = Scribe { node: "mx1".to_owned(), override_node: false, mask: Mask::default() };
         let source = Source { name: "log".to_owned(), raw: true, last: time };
-        let mut place = Place { id: Digest::of(b"log"), source };
+        let mut place = Place::new(Digest::of(b"log"), source);
         let mut out = Vec::new();
         scribe.line(&mut reader, &mut place, Line { offset: 7, bytes: line.as_bytes() }, &mut out);
         let identity = |event: &Event| match event {

@@ -86,7 +86,7 @@ impl Tap {
     fn at(input: Input, lines: Lines, id: super::origin::Digest, name: &str, known: bool) -> io::Result<Self> {
         let inode = input.plain().map(|file| file.metadata().map(|metadata| inode(&metadata))).transpose()?;
         let source = Source { name: name.to_owned(), raw: false, last: input.modified };
-        let place = Place { id, source };
+        let place = Place::new(id, source);
         Ok(Self { input, lines, place, inode, known, ended: false })
     }
 

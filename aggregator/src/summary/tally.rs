@@ -40,10 +40,10 @@ impl<V: Default + Copy> Tally<V> {
 
     /// The names with the greatest values, and of equal ones the first by name.
     pub(super) fn top(&self, count: usize, by: impl Fn(&V) -> u64) -> Vec<(String, V)> {
-        let mut all: Vec<_> = self.values.iter().map(|(name, (_, value))| (name.to_string(), *value)).collect();
-        all.sort_by(|(a, va), (b, vb)| by(vb).cmp(&by(va)).then_with(|| a.cmp(b)));
+        let mut all: Vec<_> = self.values.iter().map(|(name, (_, value))| (&**name, *value)).collect();
+        all.sort_unstable_by(|(a, va), (b, vb)| by(vb).cmp(&by(va)).then_with(|| a.cmp(b)));
         all.truncate(count);
-        all
+        all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 

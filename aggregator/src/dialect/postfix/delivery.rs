@@ -2,10 +2,10 @@
 
 use memchr::memmem;
 
-use super::state::{Memory, Peer, protection, tls};
+use super::state::{Memory, Peer, protection};
 use super::{ENTRY, Line};
-use crate::dialect::text::{cut, cut_at, host_and_address, mailbox, queued_as, reply_codes};
-use crate::event::{Delivery, DeliveryOutcome, Event};
+use crate::dialect::text::{cut, cut_at, host_and_address, put_mailbox, queued_as, reply_codes};
+use crate::event::{DeliveryOutcome, Event};
 
 /// Reads a line of a delivery agent: whether it is one of these.
 pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
@@ -18,7 +18,7 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
         && let Some(rest) = rest.strip_prefix("established to ").or_else(|| rest.strip_prefix("reused to "))
     {
         let peer = cut_at(rest, b": ").and_then(|(relay, established)| {
-            Some(Peer { relay: relay.into(), tls: tls(established)?, trust: trust.into(), queue_id: None })
+            Some(Peer { relay: relay.into(), tls: memory.tls(established)?, trust, queue_id: None })
         });
         memory.set_peer(line.host, line.pid, peer);
         return true;
@@ -90,7 +90,6 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
         "deliverable" | "undeliverable" => return Some(()),
         _ => return None,
     };
-    let (rcpt_user, rcpt_domain) = mailbox(attempt.to);
     // `relay=local` or `relay=none` is not a host.
     let (mx_host, mx_ip) = match cut(attempt.relay, b'[') {
         Some(_) => host_and_address(attempt.relay),
@@ -102,31 +101,28 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
         rest = after;
         millis(first)
     };
+    let mut row = memory.deliveries.take();
+    row.ts = line.time;
+    line.host.clone_into(&mut row.node);
+    ENTRY.name.clone_into(&mut row.mta);
+    id.clone_into(&mut row.queue_id);
+    next_queue_id(attempt.response).clone_into(&mut row.next_queue_id);
+    put_mailbox(attempt.to, &mut row.rcpt_user, &mut row.rcpt_domain);
+    mx_host.clone_into(&mut row.mx_host);
+    row.mx_ip = mx_ip;
+    row.outcome = outcome;
+    row.is_final = outcome != DeliveryOutcome::Deferred;
     let (smtp_code, enhanced) = reply_codes(reply(attempt.response));
-    let mut row = Delivery {
-        ts: line.time,
-        node: line.host.to_owned(),
-        mta: ENTRY.name.to_owned(),
-        queue_id: id.to_owned(),
-        next_queue_id: next_queue_id(attempt.response).to_owned(),
-        rcpt_user: rcpt_user.to_owned(),
-        rcpt_domain,
-        mx_host: mx_host.to_owned(),
-        mx_ip,
-        outcome,
-        is_final: outcome != DeliveryOutcome::Deferred,
-        smtp_code,
-        // Before 2.3 there is no `dsn=`.
-        enhanced_code: if attempt.dsn.is_empty() { enhanced } else { attempt.dsn }.to_owned(),
-        response: attempt.response.to_owned(),
-        delay_total_ms: millis(attempt.delay),
-        delay_a_ms: delay(),
-        delay_b_ms: delay(),
-        delay_c_ms: delay(),
-        delay_d_ms: delay(),
-        protocol: line.agent.to_owned(),
-        ..Delivery::default()
-    };
+    row.smtp_code = smtp_code;
+    // Before 2.3 there is no `dsn=`.
+    if attempt.dsn.is_empty() { enhanced } else { attempt.dsn }.clone_into(&mut row.enhanced_code);
+    attempt.response.clone_into(&mut row.response);
+    row.delay_total_ms = millis(attempt.delay);
+    row.delay_a_ms = delay();
+    row.delay_b_ms = delay();
+    row.delay_c_ms = delay();
+    row.delay_d_ms = delay();
+    line.agent.clone_into(&mut row.protocol);
     if let Some(message) = memory.known_message(line.host, id) {
         row.attempt = message.count_attempt(attempt.to);
         row.message_id.clone_from(&message.message_id);
@@ -143,9 +139,9 @@ fn attempt(line: &Line<'_>, id: &str, memory: &mut Memory, out: &mut Vec<Event>)
         && (attempt.reused || peer.queue_id.as_deref().is_none_or(|first| first == id))
     {
         peer.queue_id.get_or_insert_with(|| id.into());
-        row.tls_version = peer.tls.version.as_ref().to_owned();
-        row.tls_cipher = peer.tls.cipher.as_ref().to_owned();
-        row.tls_trust = peer.trust.as_ref().to_owned();
+        peer.tls.version.as_ref().clone_into(&mut row.tls_version);
+        peer.tls.cipher.as_ref().clone_into(&mut row.tls_cipher);
+        peer.trust.clone_into(&mut row.tls_trust);
     }
     out.push(row.into());
     Some(())

@@ -91,8 +91,8 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
                 row.auth_user.clone_from(&client.user);
             }
             if let Some(tls) = &client.tls {
-                row.tls_version = tls.version.as_ref().to_owned();
-                row.tls_cipher = tls.cipher.as_ref().to_owned();
+                tls.version.as_ref().clone_into(&mut row.tls_version);
+                tls.cipher.as_ref().clone_into(&mut row.tls_cipher);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! `smtpd`: who connects, logs in, brings mail, is refused, and goes.
 
-use super::state::{Client, Memory, protection, tls};
+use super::state::{Memory, protection};
 use super::{ENTRY, Line, refusal};
 use crate::dialect::text::{Mark, cut, cut_at, host_and_address};
-use crate::event::{AuthEvent, Event, Reception, ReceptionVerdict, Session};
+use crate::event::{AuthEvent, Event, Reception, ReceptionVerdict};
 
 /// Reads a line of `smtpd`: whether it is one of these.
 pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
@@ -24,7 +24,9 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
     if let Some(origin) = text.strip_prefix("connect from ") {
         let (name, ip) = named(origin);
         if let Some(client) = memory.client(line.host, line.pid) {
-            *client = Client { ip, name: name.to_owned(), since: Some(line.time), ..Client::default() };
+            client.reset();
+            (client.ip, client.since) = (ip, Some(line.time));
+            name.clone_into(&mut client.name);
         }
         return true;
     }
@@ -45,10 +47,11 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
         }
     }
     if let Some(rest) = protection(text).and_then(|(_, rest)| rest.strip_prefix("established from ")) {
-        if let Some((_, established)) = after_origin(rest)
-            && let Some(client) = memory.client(line.host, line.pid)
-        {
-            client.tls = tls(established);
+        if let Some((_, established)) = after_origin(rest) {
+            let tls = memory.tls(established);
+            if let Some(client) = memory.client(line.host, line.pid) {
+                client.tls = tls;
+            }
         }
         return true;
     }
@@ -89,7 +92,9 @@ fn message(line: &Line<'_>, id: &str, rest: &str, memory: &mut Memory, out: &mut
     if let Some(client) = memory.client(line.host, line.pid) {
         if client.ip != ip {
             // The log begins within the session, or XCLIENT has changed its client.
-            *client = Client { ip, name: name.to_owned(), ..Client::default() };
+            client.reset();
+            client.ip = ip;
+            name.clone_into(&mut client.name);
         }
         protection.clone_from(&client.tls);
         // One log-in may bring many messages.
@@ -128,28 +133,29 @@ fn session(line: &Line<'_>, rest: &str, memory: &mut Memory, out: &mut Vec<Event
     let client = memory.end_client(line.host, line.pid).filter(|client| client.ip == ip).unwrap_or_default();
     let mut commands = None;
     let mut quit = false;
-    for field in statistics.as_bytes().split(|byte| *byte == b' ') {
-        if let Some(value) = field.strip_prefix(b"commands=") {
-            let value = std::str::from_utf8(value).unwrap_or_default();
-            commands = value.rsplit('/').next().unwrap_or_default().parse().ok();
-        } else if field.starts_with(b"quit=") {
+    let mut rest = statistics;
+    while !rest.is_empty() {
+        let (field, after) = cut(rest, b' ').unwrap_or((rest, ""));
+        rest = after;
+        if let Some(value) = field.strip_prefix("commands=") {
+            let slash = value.bytes().rposition(|byte| byte == b'/');
+            commands = slash.map_or(value, |at| value.get(at + 1..).unwrap_or_default()).parse().ok();
+        } else if field.starts_with("quit=") {
             quit = true;
         }
     }
-    out.push(
-        Session {
-            ts: line.time,
-            node: line.host.to_owned(),
-            protocol: line.service().to_owned(),
-            user: client.user,
-            client_ip: ip,
-            duration_ms: client.since.map(|since| line.time.millis_since(since)),
-            commands,
-            end_reason: if quit { "logout" } else { client.end }.to_owned(),
-            ..Session::default()
-        }
-        .into(),
-    );
+    let mut row = memory.sessions.take();
+    row.ts = line.time;
+    line.host.clone_into(&mut row.node);
+    line.service().clone_into(&mut row.protocol);
+    client.user.clone_into(&mut row.user);
+    row.client_ip = ip;
+    row.duration_ms = client.since.map(|since| line.time.millis_since(since));
+    row.commands = commands;
+    let end = if quit { "logout" } else { client.end };
+    end.clone_into(&mut row.end_reason);
+    out.push(row.into());
+    memory.client_has_left(client);
 }
 
 /// `host[ip]: SASL LOGIN authentication failed: why, sasl_username=ann`

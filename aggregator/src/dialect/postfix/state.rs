@@ -1,10 +1,12 @@
 //! What is remembered between the lines of a message, a client connection and a delivery agent's connection.
 
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 
 use crate::dialect::recent::Recent;
-use crate::dialect::text::{cut, mailbox};
-use crate::event::{Address, Reception, Time};
+use crate::dialect::spare::Spare;
+use crate::dialect::text::{cut, put_mailbox};
+use crate::event::{Address, Delivery, Reception, Session, Time};
 use crate::quick::{FACTOR, mix_text};
 
 /// Messages that are remembered: beyond it, the deliveries of the oldest lack what other lines said.
@@ -16,6 +18,15 @@ const CONNECTIONS: usize = 10_000;
 /// Recipients of one message whose attempts are counted.
 const COUNTED_RECIPIENTS: usize = 1_000;
 
+/// Messages and clients that have left, whose memory those that come are written into.
+const LEFT: usize = 64;
+
+/// Attempts whose memory is kept for another message.
+const KEPT_ATTEMPTS: usize = 64;
+
+/// Cipher suites that are known: a log has few of them.
+const SUITES: usize = 16;
+
 /// Everything that is remembered. Keys are hashes: of host and queue id, or of host and process.
 #[derive(Default)]
 pub struct Memory {
@@ -23,6 +34,16 @@ pub struct Memory {
     messages: Recent<Box<Message>, MESSAGES, u64, BuildHasherDefault<Hashed>>,
     clients: Recent<Client, CONNECTIONS, u64, BuildHasherDefault<Hashed>>,
     peers: Recent<Peer, CONNECTIONS, u64, BuildHasherDefault<Hashed>>,
+    #[expect(clippy::vec_box, reason = "the boxes move between here and the table as they are")]
+    left_messages: Vec<Box<Message>>,
+    left_clients: Vec<Client>,
+    suites: Vec<Arc<Tls>>,
+    /// Rows that were written.
+    pub deliveries: Spare<Delivery>,
+    /// Rows that were written.
+    pub receptions: Spare<Reception>,
+    /// Rows that were written.
+    pub sessions: Spare<Session>,
 }
 
 /// The keys are hashes already.
@@ -72,7 +93,7 @@ pub struct Message {
     /// As whom.
     pub auth_user: String,
     /// How protected.
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<Tls>>,
     attempts: Vec<(u64, u32)>,
 }
 
@@ -95,7 +116,7 @@ pub struct Client {
     /// When it came.
     pub since: Option<Time>,
     /// The connection's protection.
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<Tls>>,
     /// As whom it logged in.
     pub user: String,
     /// How its session ended, when not by QUIT.
@@ -108,9 +129,9 @@ pub struct Peer {
     /// As `relay=` names it.
     pub relay: Box<str>,
     /// The connection's protection.
-    pub tls: Tls,
+    pub tls: Arc<Tls>,
     /// `Trusted`, `Verified` …
-    pub trust: Box<str>,
+    pub trust: &'static str,
     /// The first message that was sent over it.
     pub queue_id: Option<Box<str>>,
 }
@@ -118,13 +139,15 @@ pub struct Peer {
 impl Memory {
     /// The message of this queue id; a new one if it is not known.
     pub fn message(&mut self, host: &str, id: &str) -> Option<&mut Message> {
-        self.messages.entry(key(host, id.as_bytes())).map(Box::as_mut)
+        let left = &mut self.left_messages;
+        self.messages.entry(key(host, id.as_bytes()), || left.pop().unwrap_or_default()).map(Box::as_mut)
     }
 
     /// A message that is beginning: a queue id may come again when its message is gone.
     pub fn arrival(&mut self, host: &str, id: &str) -> Option<&mut Message> {
         let message = self.message(host, id)?;
-        *message = Message { from_the_start: true, ..Message::default() };
+        message.reset();
+        message.from_the_start = true;
         Some(message)
     }
 
@@ -135,17 +158,46 @@ impl Memory {
 
     /// Forgets a message that has left the queue.
     pub fn forget(&mut self, host: &str, id: &str) {
-        self.messages.remove(&key(host, id.as_bytes()));
+        let Some(mut message) = self.messages.remove(&key(host, id.as_bytes())) else { return };
+        if self.left_messages.len() < LEFT {
+            message.reset();
+            self.left_messages.push(message);
+        }
     }
 
     /// The client of this process; an empty one if it is not known.
     pub fn client(&mut self, host: &str, pid: u32) -> Option<&mut Client> {
-        self.clients.entry(key(host, &pid.to_le_bytes()))
+        let left = &mut self.left_clients;
+        self.clients.entry(key(host, &pid.to_le_bytes()), || left.pop().unwrap_or_default())
     }
 
     /// Takes out the client of this process.
     pub fn end_client(&mut self, host: &str, pid: u32) -> Option<Client> {
         self.clients.remove(&key(host, &pid.to_le_bytes()))
+    }
+
+    /// Takes back a client that was taken out.
+    pub fn client_has_left(&mut self, mut client: Client) {
+        if self.left_clients.len() < LEFT {
+            client.reset();
+            self.left_clients.push(client);
+        }
+    }
+
+    /// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) …`
+    pub fn tls(&mut self, text: &str) -> Option<Arc<Tls>> {
+        let (version, rest) = cut(text, b' ')?;
+        let rest = rest.strip_prefix("with cipher ")?;
+        let cipher = cut(rest, b' ').map_or(rest, |(cipher, _)| cipher);
+        let is_it = |tls: &&Arc<Tls>| (&*tls.version, &*tls.cipher) == (version, cipher);
+        if let Some(known) = self.suites.iter().find(is_it) {
+            return Some(known.clone());
+        }
+        let tls = Arc::new(Tls { version: version.into(), cipher: cipher.into() });
+        if self.suites.len() < SUITES {
+            self.suites.push(tls.clone());
+        }
+        Some(tls)
     }
 
     /// The protected connection of this delivery agent.
@@ -163,7 +215,41 @@ impl Memory {
     }
 }
 
+impl Client {
+    /// Makes it a new one, in the same memory.
+    pub fn reset(&mut self) {
+        let Self { ip, name, since, tls, user, end } = self;
+        name.clear();
+        user.clear();
+        (*ip, *since, *tls, *end) = Default::default();
+    }
+}
+
 impl Message {
+    /// Makes it a new one, in the same memory.
+    fn reset(&mut self) {
+        let Self {
+            taken,
+            from_the_start,
+            message_id,
+            sender_user,
+            sender_domain,
+            size_bytes,
+            rcpt_count,
+            only_recipient,
+            client_ip,
+            client_name,
+            auth_user,
+            tls,
+            attempts,
+        } = self;
+        [message_id, sender_user, sender_domain, client_name, auth_user].into_iter().for_each(String::clear);
+        attempts.clear();
+        attempts.shrink_to(KEPT_ATTEMPTS);
+        (*taken, *from_the_start, *size_bytes, *rcpt_count) = Default::default();
+        (*only_recipient, *client_ip, *tls) = Default::default();
+    }
+
     /// The number of this attempt for a recipient; `None` when the message's earlier attempts are not known.
     pub fn count_attempt(&mut self, recipient: &str) -> Option<u32> {
         if !self.from_the_start {
@@ -183,9 +269,7 @@ impl Message {
 
     /// Sets the reverse-path.
     pub fn sender(&mut self, address: &str) {
-        let (user, domain) = mailbox(address);
-        user.clone_into(&mut self.sender_user);
-        self.sender_domain = domain;
+        put_mailbox(address, &mut self.sender_user, &mut self.sender_domain);
     }
 
     /// Fills in what the line of a reception did not say.
@@ -203,23 +287,16 @@ impl Message {
             row.sender_domain.clone_from(&self.sender_domain);
         }
         if let Some(tls) = &self.tls {
-            row.tls_version = tls.version.as_ref().to_owned();
-            row.tls_cipher = tls.cipher.as_ref().to_owned();
+            tls.version.as_ref().clone_into(&mut row.tls_version);
+            tls.cipher.as_ref().clone_into(&mut row.tls_cipher);
         }
     }
 }
 
 /// `Trusted TLS connection established to …`: how far the peer's certificate is trusted, and what follows `connection`.
-pub fn protection(text: &str) -> Option<(&str, &str)> {
+pub fn protection(text: &str) -> Option<(&'static str, &str)> {
     let (trust, rest) = cut(text, b' ')?;
     let rest = rest.strip_prefix("TLS connection ")?;
-    matches!(trust, "Anonymous" | "Untrusted" | "Trusted" | "Verified").then_some((trust, rest))
-}
-
-/// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits) …`
-pub fn tls(text: &str) -> Option<Tls> {
-    let (version, rest) = cut(text, b' ')?;
-    let rest = rest.strip_prefix("with cipher ")?;
-    let cipher = cut(rest, b' ').map_or(rest, |(cipher, _)| cipher);
-    Some(Tls { version: version.into(), cipher: cipher.into() })
+    let trust = ["Anonymous", "Untrusted", "Trusted", "Verified"].into_iter().find(|known| *known == trust)?;
+    Some((trust, rest))
 }

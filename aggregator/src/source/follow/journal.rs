@@ -188,7 +188,7 @@ impl Desk {
         (id, number, bytes): (Digest, u64, Vec<u8>),
         now: Time,
     ) {
-        let mut place = Place { id, source: source.clone() };
+        let mut place = Place::new(id, source.clone());
         self.scribe.line(reader, &mut place, Line { offset: number, bytes: &bytes }, &mut self.events);
         *source = place.source;
         self.bytes += bytes.len() as u64;
