@@ -1,22 +1,22 @@
 //! The watching sections of the configuration: `[watch]`, `[[watch.watcher]]`, `[[target]]` and what is in it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustls_pki_types::DnsName;
 use serde::Deserialize;
 
-use crate::control;
-use crate::kind;
 use crate::maintenance::Maintenance;
-use crate::objective::{self, Objective};
+use crate::objective::Objective;
 
+mod check;
 mod domain;
+mod faults;
 mod places;
 
+pub use check::{Cadence, Check, HttpAuth, Tls};
 pub use domain::Domain;
+use faults::Faults;
 
 /// Domains that one site may have audited: an answer of all of them has to fit into what the pages take.
 pub const MAX_DOMAINS: usize = 64;
@@ -210,155 +210,8 @@ pub struct Account {
     pub password_file: PathBuf,
 }
 
-/// How often a check runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cadence {
-    /// Every `light_interval_s`.
-    Light,
-    /// Every `interval_s`.
-    Audit,
-}
-
-/// How a connection is encrypted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tls {
-    /// Upgraded after the greeting (RFC 3207, RFC 2595).
-    Starttls,
-    /// From the first octet (RFC 8314).
-    Tls,
-    /// Not at all.
-    #[default]
-    None,
-}
-
-/// How a login goes over HTTP.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HttpAuth {
-    /// User name and password (RFC 7617).
-    #[default]
-    Basic,
-    /// The account's password is a token (RFC 6750).
-    Bearer,
-}
-
-/// `[[target.check]]`: one check, which votes on one service.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// Its name, unique within the target.
-    pub name: String,
-    /// Its kind, from the registry of check kinds.
-    pub kind: String,
-    /// The service that it votes on.
-    pub service: String,
-    /// What a person reads. Default: the service.
-    #[serde(default)]
-    pub title: Option<String>,
-    /// How often.
-    pub cadence: Cadence,
-    /// The host, a name or an address.
-    #[serde(default)]
-    pub host: Option<String>,
-    /// The port.
-    #[serde(default)]
-    pub port: Option<u16>,
-    /// The URL, of kinds that speak HTTP.
-    #[serde(default)]
-    pub url: Option<String>,
-    /// How the connection is encrypted.
-    #[serde(default)]
-    pub tls: Tls,
-    /// The name that the certificate must have. Default: the host.
-    #[serde(default)]
-    pub server_name: Option<String>,
-    /// The address of the account that logs in.
-    #[serde(default)]
-    pub account: Option<String>,
-    /// The webmail's recipe: the name of one that is ready, or a file that ends in `.toml`.
-    #[serde(default)]
-    pub recipe: Option<String>,
-    /// The webmail check whose place a round trip uses.
-    #[serde(default)]
-    pub webmail: Option<String>,
-    /// The submission check whose place a round trip uses.
-    #[serde(default)]
-    pub submission: Option<String>,
-    /// The IMAP check whose place a round trip uses.
-    #[serde(default)]
-    pub imap: Option<String>,
-    /// The POP3 check whose place a round trip uses.
-    #[serde(default)]
-    pub pop3: Option<String>,
-    /// The JMAP check whose place a round trip uses.
-    #[serde(default)]
-    pub jmap: Option<String>,
-    /// Whom a round trip sends to. Default: the account itself.
-    #[serde(default)]
-    pub to: Option<String>,
-    /// The target whose account that is, and whose `imap`, `pop3` or `jmap` check receives. Default: this target.
-    #[serde(default)]
-    pub to_target: Option<String>,
-    /// Whether the check may write: ManageSieve puts a script and deletes it, IMAP a message.
-    #[serde(default)]
-    pub write: bool,
-    /// Whether submission logs in by every mechanism that the server offers and we speak, one after the other.
-    #[serde(default)]
-    pub every_mechanism: bool,
-    /// How JMAP logs in.
-    #[serde(default)]
-    pub http_auth: HttpAuth,
-    /// A queue whose oldest message has waited longer than this is stuck. Default: that is told, not judged.
-    #[serde(default)]
-    pub max_age_s: Option<u64>,
-    /// A certificate with fewer days left fails the check.
-    #[serde(default)]
-    pub min_days: Option<i64>,
-    /// Blocklists of addresses that are asked about the host's.
-    #[serde(default)]
-    pub address_lists: Vec<String>,
-    /// Blocklists of domains that are asked about the host's name.
-    #[serde(default)]
-    pub domain_lists: Vec<String>,
-    /// What the lists of domains have as their test entry. Default: `TEST`, as RFC 5782 asks for.
-    #[serde(default)]
-    pub test_entry: Option<String>,
-    /// A text that must be in the answer, of kinds that read one.
-    #[serde(default)]
-    pub expect: Option<String>,
-    /// The HTTP status that is expected. Default: 200.
-    #[serde(default)]
-    pub status: Option<u16>,
-    /// A recipient that an MX is asked about, without sending anything.
-    #[serde(default)]
-    pub recipient: Option<String>,
-    /// The type of the DNS record that is asked for.
-    #[serde(default)]
-    pub record: Option<String>,
-    /// The name server that is asked. Default: the system's resolver.
-    #[serde(default)]
-    pub server: Option<IpAddr>,
-    /// How long one step may take. Default: what its target says, or 5 s.
-    #[serde(default)]
-    pub timeout_ms: Option<u64>,
-}
-
 fn default_target_concurrency() -> usize {
     DEFAULT_TARGET_CONCURRENCY
-}
-
-impl Check {
-    /// What a person reads: the title, or the service.
-    pub fn title(&self) -> &str {
-        self.title.as_deref().unwrap_or(&self.service)
-    }
-
-    /// How long one step may take.
-    pub fn timeout(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS))
-    }
 }
 
 impl Watch {
@@ -430,155 +283,6 @@ impl Config {
             }
         }
         faults.0
-    }
-}
-
-#[derive(Default)]
-struct Faults(Vec<(String, String)>);
-
-impl Faults {
-    fn add(&mut self, key: String, message: impl Into<String>) {
-        self.0.push((key, message.into()));
-    }
-
-    fn unique<'a>(&mut self, list: &str, field: &str, values: impl Iterator<Item = &'a str>) {
-        let mut seen = BTreeSet::new();
-        for (index, value) in values.enumerate() {
-            let key = format!("{list}[{index}].{field}");
-            if value.is_empty() {
-                self.add(key, "is empty; give it a name");
-            } else if !seen.insert(value) {
-                self.add(key, format!("\"{value}\" is there twice; names must be unique"));
-            }
-        }
-    }
-
-    fn positive(&mut self, key: &str, value: u64) {
-        if value == 0 {
-            self.add(key.to_owned(), "must be greater than 0");
-        }
-    }
-}
-
-impl Watch {
-    fn check(&self, faults: &mut Faults) {
-        faults.positive("watch.interval_s", self.interval_s);
-        faults.positive("watch.light_interval_s", self.light_interval_s);
-        faults.positive("watch.confirm_s", self.confirm_s);
-        faults.positive("watch.receive_objective_ms", self.receive_objective_ms);
-        if !(8..=MAX_CONCURRENCY).contains(&self.concurrency) {
-            faults.add("watch.concurrency".to_owned(), format!("must be between 8 and {MAX_CONCURRENCY}"));
-        }
-        for (key, value) in [("watch.interval_s", self.interval_s), ("watch.light_interval_s", self.light_interval_s)] {
-            if value > 86_400 {
-                faults.add(key.to_owned(), "is more than a day; a watcher looks at least once a day");
-            }
-        }
-        if self.watcher.len() > MAX_WATCHERS {
-            faults.add("watch.watcher".to_owned(), format!("has more than {MAX_WATCHERS} watchers"));
-        }
-        for (index, control) in self.control.iter().enumerate() {
-            if !control::is_place(control) {
-                faults.add(format!("watch.control[{index}]"), format!("\"{control}\" is not host:port"));
-            }
-        }
-        for (list, hosts) in [("control_name", &self.control_name), ("control_clock", &self.control_clock)] {
-            for (index, _) in hosts.iter().enumerate().filter(|(_, host)| host.is_empty()) {
-                faults.add(format!("watch.{list}[{index}]"), "is empty; name a host");
-            }
-        }
-        self.check_domains(faults);
-        faults.unique("watch.watcher", "name", self.watcher.iter().map(|watcher| watcher.name.as_str()));
-        let mut listens = BTreeMap::new();
-        for (index, watcher) in self.watcher.iter().enumerate() {
-            if self.authority.is_some() && DnsName::try_from(watcher.name.as_str()).is_err() {
-                let message =
-                    format!("\"{}\" cannot stand in a certificate; use letters, digits and hyphens", watcher.name);
-                faults.add(format!("watch.watcher[{index}].name"), message);
-            }
-            if let Some(other) = listens.insert(watcher.listen, &watcher.name) {
-                faults.add(
-                    format!("watch.watcher[{index}].listen"),
-                    format!("{} is also that of \"{other}\"; each watcher needs its own", watcher.listen),
-                );
-            }
-        }
-    }
-}
-
-impl Watch {
-    fn check_domains(&self, faults: &mut Faults) {
-        if self.domain.len() > MAX_DOMAINS {
-            faults.add("watch.domain".to_owned(), format!("has more than {MAX_DOMAINS} domains"));
-        }
-        faults.unique("watch.domain", "name", self.domain.iter().map(|domain| domain.name.as_str()));
-        for (index, domain) in self.domain.iter().enumerate() {
-            if let Err(message) = domain.check() {
-                faults.add(format!("watch.domain[{index}].name"), message);
-            }
-            faults.positive(&format!("watch.domain[{index}].timeout_s"), domain.timeout_s);
-        }
-    }
-}
-
-impl Target {
-    fn check_all(&self, at: &str, faults: &mut Faults) {
-        faults.positive(&format!("{at}.concurrency"), self.concurrency as u64);
-        faults.positive(&format!("{at}.timeout_ms"), self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS));
-        let accounts = self.account.iter().map(|account| account.address.as_str());
-        faults.unique(&format!("{at}.account"), "address", accounts);
-        faults.unique(&format!("{at}.check"), "name", self.check.iter().map(|check| check.name.as_str()));
-        let mut cadences = BTreeMap::new();
-        for (index, check) in self.check.iter().enumerate() {
-            let at = format!("{at}.check[{index}]");
-            check.check(self, &at, faults);
-            if *cadences.entry(&check.service).or_insert(check.cadence) != check.cadence {
-                faults.add(
-                    format!("{at}.cadence"),
-                    format!(
-                        "other checks of service \"{}\" have another cadence; give this one a service of its own",
-                        check.service
-                    ),
-                );
-            }
-        }
-        for (index, maintenance) in self.maintenance.iter().enumerate() {
-            let at = format!("{at}.maintenance[{index}]");
-            if let Err(message) = maintenance.plan() {
-                faults.add(at.clone(), message);
-            }
-            for service in maintenance.services.iter().flatten() {
-                if !self.check.iter().any(|check| check.service == *service) {
-                    faults.add(format!("{at}.services"), format!("no check votes on a service \"{service}\""));
-                }
-            }
-        }
-        for (key, message) in objective::faults(self) {
-            faults.add(format!("{at}.{key}"), message);
-        }
-    }
-}
-
-impl Check {
-    fn check(&self, target: &Target, at: &str, faults: &mut Faults) {
-        for (key, message) in kind::faults(self) {
-            faults.add(format!("{at}.{key}"), message);
-        }
-        if self.service.is_empty() {
-            faults.add(format!("{at}.service"), "is empty; name the service that it votes on");
-        }
-        faults.positive(&format!("{at}.timeout_ms"), self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS));
-        if self.port == Some(0) {
-            faults.add(format!("{at}.port"), "must be between 1 and 65535");
-        }
-        if let Some(account) = &self.account
-            && target.account(account).is_none()
-        {
-            faults.add(
-                format!("{at}.account"),
-                format!("\"{account}\" is no account of target \"{}\"; add a [[target.account]]", target.name),
-            );
-        }
     }
 }
 
