@@ -29,8 +29,10 @@ use crate::view::IncidentView;
 const FINDINGS: usize = 64;
 /// How often held pages and missing evidence are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// How often what the pages show is made anew, at most: it is made of all incidents, and they come by thousands.
-const SHOW: Duration = Duration::from_millis(100);
+/// What the pages show is made anew of all incidents, and they may come by thousands: when that takes longer than
+/// `SHOW_SOON`, it takes no more than one part of so many of this task's time.
+const SHOW_SHARE: u32 = 20;
+const SHOW_SOON: Duration = Duration::from_millis(1);
 /// Evidence older than this says nothing about trouble of now.
 const EVIDENCE_FRESH_MS: u64 = 120_000;
 /// Evidence taken before the first failure says nothing either; so much may the clocks of node and watcher differ.
@@ -94,7 +96,8 @@ pub(super) struct Task {
     views: watch::Sender<Arc<Vec<IncidentView>>>,
     /// When they are to be made anew, if something has changed since.
     show_at: Option<Instant>,
-    shown_at: Option<Instant>,
+    /// Until then they are not.
+    rests_until: Instant,
     told_peers: mpsc::Sender<Acknowledged>,
     /// What this watcher's own verdict says is down.
     down: BTreeSet<Service>,
@@ -125,7 +128,7 @@ impl Task {
             outbox,
             views,
             show_at: None,
-            shown_at: None,
+            rests_until: Instant::now(),
             told_peers,
             down: BTreeSet::new(),
             titles: BTreeMap::new(),
@@ -271,18 +274,21 @@ impl Task {
 
     /// Shows what there is: now, or soon when that was done a moment ago.
     fn publish(&mut self) {
-        let soon = self.shown_at.map(|at| at + SHOW).filter(|at| *at > Instant::now());
-        match soon {
-            Some(at) => self.show_at = Some(at),
-            None => self.show(),
+        if self.rests_until > Instant::now() {
+            self.show_at = Some(self.rests_until);
+        } else {
+            self.show();
         }
     }
 
     fn show(&mut self) {
-        (self.show_at, self.shown_at) = (None, Some(Instant::now()));
+        let begun = Instant::now();
+        self.show_at = None;
         INCIDENTS_OPEN.with(&[]).set(self.book.open().count() as f64);
         let views = self.book.newest().into_iter().map(Incident::view).collect();
         self.views.send_replace(Arc::new(views));
+        let took = begun.elapsed();
+        self.rests_until = begun + took * if took > SHOW_SOON { SHOW_SHARE } else { 0 };
     }
 
     /// Starts to ask the node about a service, unless that was done a moment ago.
