@@ -5,6 +5,9 @@ use crate::dialect::text::{cut, enhanced_code};
 /// Octets of a reply that are looked at: what follows is rarely more than a link.
 const LOOKED_AT_BYTES: usize = 600;
 
+/// A word in base64 that is shorter than this may be anything.
+const ENCODED_BYTES: usize = 16;
+
 /// Appends the template of a reply: `550 5.1.1 <ann@example.org>: no such user q12si34` becomes
 /// `550 5.1.1 <*>: no such user *`.
 pub fn template(response: &str, out: &mut String) {
@@ -32,7 +35,12 @@ pub fn template_and_values<'a>(response: &'a str, out: &mut String, value: &mut 
             kinds |= KINDS[usize::from(bytes[at])];
             at += 1;
         }
-        if at > start {
+        if let Some(end) = encoded(bytes, start, at) {
+            out.push_str(text.get(copied..start).unwrap_or_default());
+            out.push('*');
+            value(text.get(start..end).unwrap_or_default());
+            (at, copied) = (end, end);
+        } else if at > start {
             let word = text.get(start..at).unwrap_or_default();
             let bare = word.trim_end_matches(['.', ':', '!', '?']);
             // Every asterisk of a template stands for something.
@@ -42,7 +50,13 @@ pub fn template_and_values<'a>(response: &'a str, out: &mut String, value: &mut 
                 !(is_code(bare) || list_follows && is_domain(bare))
             } else {
                 let before = start.checked_sub(1).and_then(|before| bytes.get(before)).copied();
+                // `http://postgrey.example/help/example.org.html`
+                let names_a_domain = || {
+                    bytes[..start].strip_suffix(b"/").is_some_and(|path| !path.ends_with(b"/"))
+                        && bare.matches('.').count() > 1
+                };
                 kinds & AT != 0
+                    || (before == Some(b'/') && names_a_domain())
                     || bytes.get(at) == Some(&b'[')
                     || (before == Some(b'=') && bare.contains('.'))
                     || (bare.len() >= 20 && !bare.contains(['.', '-', '_']))
@@ -57,6 +71,10 @@ pub fn template_and_values<'a>(response: &'a str, out: &mut String, value: &mut 
         }
         while at < bytes.len() && KINDS[usize::from(bytes[at])] & BOUNDARY != 0 {
             at += 1;
+            // It may begin an id, if it is no part of a path.
+            if bytes.get(at) == Some(&b'/') && bytes[at - 1] != b'/' {
+                break;
+            }
         }
     }
     out.push_str(text.get(copied..).unwrap_or_default());
@@ -91,6 +109,22 @@ const KINDS: [u8; 256] = {
     table[b'*' as usize] = ASTERISK;
     table
 };
+
+/// Where an id in base64 ends that a slash at `slash` is part of: `oNg4OoqYBGv/6gAAtjjnDQ`. It has digits and letters of
+/// both cases, which a path seldom has in words of nothing else.
+fn encoded(bytes: &[u8], start: usize, slash: usize) -> Option<usize> {
+    if bytes.get(slash) != Some(&b'/') || start.checked_sub(1).is_some_and(|before| bytes[before] == b'/') {
+        return None;
+    }
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let word = &bytes[start..];
+    let word = &word[..word.iter().position(|byte| !is_part(byte)).unwrap_or(word.len())];
+    let end = start + word.len();
+    let ends = bytes.get(end).is_none_or(|next| KINDS[usize::from(*next)] & BOUNDARY != 0);
+    let mixed =
+        [u8::is_ascii_digit, u8::is_ascii_uppercase, u8::is_ascii_lowercase].iter().all(|is| word.iter().any(is));
+    (word.len() >= ENCODED_BYTES && mixed && ends).then_some(end)
+}
 
 /// `550`, `5.1.1`, `550-5.1.1`
 fn is_code(word: &str) -> bool {

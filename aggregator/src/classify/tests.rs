@@ -89,7 +89,7 @@ fn template_of(reply: &str) -> String {
 
 #[test]
 fn a_template_has_no_addresses_hosts_ids_or_numbers() {
-    let check = |reply, expected: &str| assert_eq!(template_of(reply), expected);
+    let check = |reply: &str, expected: &str| assert_eq!(template_of(reply), expected);
     check("250 2.0.0 Ok: queued as 4Zabc12345z0", "250 2.0.0 Ok: queued as *");
     check(
         "host mx.example.org[192.0.2.1] said: 550-5.1.1 <ann@example.org>: no such user (in reply to RCPT TO command)",
@@ -104,6 +104,16 @@ fn a_template_has_no_addresses_hosts_ids_or_numbers() {
         "Client host [192.0.2.1] blocked using bl1.example.net; see",
         "Client host [*] blocked using bl1.example.net; see",
     );
+    for id in ["oNg4OoqYBGv/6gAAtjjnDQ", "/Ng4OoqYBGvA6gAAtjjnDQ", "o/4OoqYBGv//6gAAtjjnD/"] {
+        check(&["250 2.0.0 <u07@example.test> ", id, " Saved"].concat(), "250 2.0.0 <*> * Saved");
+        check(&["queued as ", id].concat(), "queued as *");
+    }
+    check(
+        "Greylisted, see http://postgrey.example/help/example.org.html",
+        "Greylisted, see http://postgrey.example/help/*",
+    );
+    let path = "see https://www.example.net/Support/Postmaster/index.html or /etc/postfix/main.cf";
+    check(path, path);
     assert_eq!(template_of(&"é ".repeat(1_000)).len(), 600);
 }
 
