@@ -28,6 +28,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("0009_returned", include_str!("../schema/0009_returned.sql")),
     ("0010_watching", include_str!("../schema/0010_watching.sql")),
     ("0011_availability", include_str!("../schema/0011_availability.sql")),
+    ("0012_id_days", include_str!("../schema/0012_id_days.sql")),
 ];
 
 const DATABASE: &str = "CREATE DATABASE IF NOT EXISTS varde";
@@ -38,6 +39,9 @@ const APPLIED: &str = "SELECT version, argMax(m.name, applied_at) AS name, argMa
     FROM schema_migrations AS m GROUP BY version ORDER BY version";
 const RECORD: &str = "INSERT INTO schema_migrations (version, name, checksum) \
     SELECT {version:UInt32}, {name:String}, {checksum:String}";
+/// What a statement has that is carried out for each day of the table that it reads: all at once could take too long.
+const OF_A_DAY: &str = "{day:Date}";
+const DAYS: &str = "SELECT DISTINCT toDate(t.ts, 'UTC') AS day FROM {table:Identifier} AS t ORDER BY day";
 
 /// Why the tables are not up to date.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,11 @@ impl Error {
 }
 
 #[derive(Deserialize)]
+struct Day {
+    day: chrono::NaiveDate,
+}
+
+#[derive(Deserialize)]
 struct Applied {
     version: u32,
     name: String,
@@ -99,7 +108,11 @@ pub async fn migrate(client: &Client) -> Result<usize, Error> {
             None => {}
         }
         for statement in statements(sql) {
-            client.execute(statement, &[]).await?;
+            if statement.contains(OF_A_DAY) {
+                day_by_day(client, statement).await?;
+            } else {
+                client.execute(statement, &[]).await?;
+            }
         }
         let version = version.to_string();
         let params = [("param_version", version.as_str()), ("param_name", name), ("param_checksum", &checksum)];
@@ -107,6 +120,17 @@ pub async fn migrate(client: &Client) -> Result<usize, Error> {
         count += 1;
     }
     Ok(count)
+}
+
+/// Carries out a statement for each day of the table that it reads.
+async fn day_by_day(client: &Client, statement: &str) -> Result<(), Error> {
+    let table = statement.split("\nFROM ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let days: Vec<Day> = client.rows(DAYS, &[("table", table)]).await?;
+    for (done, Day { day }) in days.iter().enumerate() {
+        client.execute(statement, &[("param_day", &day.to_string())]).await?;
+        tracing::info!(table, %day, done = done + 1, of = days.len(), "what was there before is brought up to date");
+    }
+    Ok(())
 }
 
 /// The statements of a file. Each ends with a semicolon at the end of a line, and no line within one does.
@@ -146,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_table_forgets_no_token_too_early_and_survives_power_loss() {
-        let rollups = ["deliveries_1h", "receptions_1h", "probe_1h"];
+        let rollups = ["deliveries_1h", "receptions_1h", "probe_1h", "id_days"];
         for name in Event::TABLES.iter().map(|(name, _)| *name).chain(rollups) {
             let (_, tail) = table(name);
             for setting in [

@@ -72,58 +72,40 @@ pub struct Step {
     pub delay_d_ms: u64,
 }
 
-const STEPS: &str = "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC') AS ts, node, kind, mta, queue_id, \
-    next_queue_id, message_id, trace_id, concat(sender_user, if(sender_domain = '', '', '@'), sender_domain) AS sender, \
-    concat(rcpt_user, if(rcpt_user = '' OR rcpt_domain = '', '', '@'), rcpt_domain) AS recipient, peer_host, \
-    if(peer_ip = toIPv6('::'), NULL, toString(peer_ip)) AS peer_ip, outcome, smtp_code, enhanced_code, class, response, \
-    attempt, delay_total_ms, delay_a_ms, delay_b_ms, delay_c_ms, delay_d_ms \
-    FROM message_trace AS m \
-    WHERE m.ts BETWEEN {from:DateTime64(6, 'UTC')} AND {to:DateTime64(6, 'UTC')} AND (";
+/// The columns of a [`Step`], of the rows of `message_trace AS m`.
+macro_rules! steps_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC') AS ts, node, kind, mta, queue_id, \
+            next_queue_id, message_id, trace_id, \
+            concat(sender_user, if(sender_domain = '', '', '@'), sender_domain) AS sender, \
+            concat(rcpt_user, if(rcpt_user = '' OR rcpt_domain = '', '', '@'), rcpt_domain) AS recipient, peer_host, \
+            if(peer_ip = toIPv6('::'), NULL, toString(peer_ip)) AS peer_ip, outcome, smtp_code, enhanced_code, class, \
+            response, attempt, delay_total_ms, delay_a_ms, delay_b_ms, delay_c_ms, delay_d_ms \
+            FROM message_trace AS m WHERE toDate(m.ts) IN {days:Array(Date)} AND ",
+            $condition
+        )
+    };
+}
+
+const STEPS: &str = steps_where!("m.ts BETWEEN {from:DateTime64(6, 'UTC')} AND {to:DateTime64(6, 'UTC')} AND (");
 const IN_ORDER: &str = ") ORDER BY m.ts, kind DESC, queue_id LIMIT {rows:UInt32}";
+const OF_TRACES: &str = steps_where!(
+    "trace_id IN {trace_ids:Array(String)} \
+    ORDER BY trace_id, m.ts, kind DESC, queue_id LIMIT {most:UInt32} BY trace_id"
+);
 
-/// Reading the filters of all parts is waiting for the disk: more threads than cores wait for more of it at once.
-const SETTINGS: &[(&str, &str)] = &[("max_threads", "8")];
+/// The days on which any of these names was met. `bounces` are few, and kept for longer than days are known. The key of
+/// `id_days` is used for a set of values or a subquery, not for an array that a function makes.
+pub const DAYS: &str = "SELECT DISTINCT day FROM (\
+    SELECT day FROM id_days WHERE id IN (SELECT toUInt32(cityHash64(arrayJoin({names:Array(String)})))) \
+    UNION ALL \
+    SELECT toDate(b.ts, 'UTC') AS day FROM bounces AS b \
+    WHERE queue_id IN {names:Array(String)} OR message_id IN {messages:Array(String)} OR trace_id IN {names:Array(String)}) \
+    WHERE day BETWEEN {from:Date} AND {to:Date} ORDER BY day";
 
-/// A column that holds an id. Each has a filter of its own, and a question that names only one reads only that one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Column {
-    Queue,
-    NextQueue,
-    Message,
-    Trace,
-}
-
-impl Column {
-    const ALL: [Self; 4] = [Self::Queue, Self::NextQueue, Self::Message, Self::Trace];
-
-    /// Where to look for an id of unknown kind, the likeliest first.
-    fn likely(id: &str) -> &'static [Self] {
-        // Trace ids are hexadecimal; looking for one is dear, because most are computed from the Message-ID.
-        let is_trace = id.len() >= 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match (id.contains('@'), is_trace) {
-            (true, _) => &[Self::Message, Self::Queue, Self::NextQueue],
-            (_, true) => &[Self::Trace, Self::Queue, Self::NextQueue, Self::Message],
-            _ => &[Self::Queue, Self::NextQueue, Self::Message],
-        }
-    }
-
-    const fn condition(self) -> &'static str {
-        match self {
-            Self::Queue => "queue_id IN {queue_ids:Array(String)}",
-            Self::NextQueue => "next_queue_id IN {queue_ids:Array(String)}",
-            Self::Message => "message_id IN {message_ids:Array(String)}",
-            Self::Trace => "trace_id IN {trace_ids:Array(String)}",
-        }
-    }
-}
-
-const OF_TRACES: &str = "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC') AS ts, node, kind, mta, queue_id, \
-    next_queue_id, message_id, trace_id, concat(sender_user, if(sender_domain = '', '', '@'), sender_domain) AS sender, \
-    concat(rcpt_user, if(rcpt_user = '' OR rcpt_domain = '', '', '@'), rcpt_domain) AS recipient, peer_host, \
-    if(peer_ip = toIPv6('::'), NULL, toString(peer_ip)) AS peer_ip, outcome, smtp_code, enhanced_code, class, response, \
-    attempt, delay_total_ms, delay_a_ms, delay_b_ms, delay_c_ms, delay_d_ms \
-    FROM message_trace AS m WHERE m.ts >= {from:DateTime64(6, 'UTC')} AND trace_id IN {trace_ids:Array(String)} \
-    ORDER BY trace_id, m.ts, kind DESC, queue_id LIMIT {most:UInt32} BY trace_id";
+/// Marks of the parts of many months are read for a few rows: more threads than cores would wait for each other.
+const SETTINGS: &[(&str, &str)] = &[("max_threads", "2")];
 
 /// What is known of a message.
 #[derive(Debug, Default)]
@@ -134,9 +116,33 @@ struct Ids {
 }
 
 impl Ids {
-    fn of(id: &str) -> Self {
-        let one = BTreeSet::from([id.to_owned()]);
-        Self { queue: one.clone(), message: one.clone(), trace: one }
+    /// What an id of unknown kind can be, the likeliest first. As a trace id it is asked for alone: that is dear, because
+    /// most are computed from the Message-ID.
+    fn guesses(id: &str) -> [Self; 2] {
+        let (mut of_mail, mut of_trace) = (Self::default(), Self::default());
+        learn(&mut of_mail.queue, id);
+        learn(&mut of_mail.message, id);
+        learn(&mut of_trace.trace, id);
+        let is_trace = id.len() >= 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_trace { [of_trace, of_mail] } else { [of_mail, of_trace] }
+    }
+
+    /// What `id_days` knows them by: a Message-ID by the trace id that follows from it.
+    fn names(&self) -> BTreeSet<String> {
+        let of_messages = self.message.iter().map(|id| trace_of_message(id));
+        self.queue.iter().chain(&self.trace).cloned().chain(of_messages).collect()
+    }
+
+    /// The condition that a row has one of them.
+    fn condition(&self) -> String {
+        let columns = [
+            (&self.queue, "queue_id IN {queue_ids:Array(String)}"),
+            (&self.queue, "next_queue_id IN {queue_ids:Array(String)}"),
+            (&self.message, "message_id IN {message_ids:Array(String)}"),
+            (&self.trace, "trace_id IN {trace_ids:Array(String)}"),
+        ];
+        let asked: Vec<&str> = columns.iter().filter(|(ids, _)| !ids.is_empty()).map(|(_, sql)| *sql).collect();
+        asked.join(" OR ")
     }
 
     fn count(&self) -> usize {
@@ -169,9 +175,9 @@ fn learn(ids: &mut BTreeSet<String>, id: &str) {
 pub async fn trace(client: &Client, id: &str) -> Result<Vec<Step>, clickhouse::Error> {
     let id = id.trim().trim_start_matches('<').trim_end_matches('>');
     let ever = (Time(0), Time(i64::from(u32::MAX) * 1_000_000));
-    let mut steps: Vec<Step> = Vec::new();
-    for column in Column::likely(id) {
-        steps = ask(client, &[*column], &Ids::of(id), ever).await?;
+    let mut steps = Vec::new();
+    for guess in Ids::guesses(id) {
+        steps = ask(client, &guess, ever).await?;
         if !steps.is_empty() {
             break;
         }
@@ -185,33 +191,53 @@ pub async fn trace(client: &Client, id: &str) -> Result<Vec<Step>, clickhouse::E
             break;
         }
         let window = (first.ts.plus_millis(-LIFETIME_MS), last.ts.plus_millis(LIFETIME_MS));
-        let columns = if ids.trace.is_empty() { &Column::ALL[..3] } else { &Column::ALL };
-        steps = ask(client, columns, &ids, window).await?;
+        steps = ask(client, &ids, window).await?;
     }
     Ok(steps)
 }
 
-/// The rows between two times that have one of these ids in one of these columns.
-async fn ask(
-    client: &Client,
-    columns: &[Column],
-    ids: &Ids,
-    (from, to): (Time, Time),
-) -> Result<Vec<Step>, clickhouse::Error> {
-    let conditions: Vec<&str> = columns.iter().map(|column| column.condition()).collect();
-    let sql = [STEPS, &conditions.join(" OR "), IN_ORDER].concat();
-    let [queue, message, trace] = [&ids.queue, &ids.message, &ids.trace].map(array);
-    let [from, to] = [from, to].map(|at| at.to_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string());
+/// The rows between two times that have one of these ids.
+async fn ask(client: &Client, ids: &Ids, window: (Time, Time)) -> Result<Vec<Step>, clickhouse::Error> {
+    let days = days(client, &ids.names(), &ids.message, window).await?;
+    if days.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = [STEPS, &ids.condition(), IN_ORDER].concat();
+    let [queue, message, trace, days] = [&ids.queue, &ids.message, &ids.trace, &days].map(array);
+    let [from, to] = [window.0, window.1].map(|at| at.to_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string());
     let rows = ROWS.to_string();
     let params = [
         ("queue_ids", queue.as_str()),
         ("message_ids", &message),
         ("trace_ids", &trace),
+        ("days", &days),
         ("rows", &rows),
         ("from", &from),
         ("to", &to),
     ];
-    client.rows_with(&sql, &params, SETTINGS).await
+    client.rows(&sql, &params).await
+}
+
+/// The days between two times, as `YYYY-MM-DD`, on which any host said anything of these names. A few too many are
+/// harmless.
+async fn days(
+    client: &Client,
+    names: &BTreeSet<String>,
+    messages: &BTreeSet<String>,
+    (from, to): (Time, Time),
+) -> Result<BTreeSet<String>, clickhouse::Error> {
+    #[derive(Deserialize)]
+    struct Met {
+        day: String,
+    }
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let [names, messages] = [names, messages].map(array);
+    let [from, to] = [from, to].map(|at| at.to_utc().date_naive().to_string());
+    let params = [("names", names.as_str()), ("messages", &messages), ("from", &from), ("to", &to)];
+    let met: Vec<Met> = client.rows_with(DAYS, &params, SETTINGS).await?;
+    Ok(met.into_iter().map(|met| met.day).collect())
 }
 
 /// Steps of one trace that are told of it.
@@ -228,13 +254,15 @@ pub async fn of_traces(
     since: Time,
 ) -> Result<BTreeMap<String, Vec<Step>>, clickhouse::Error> {
     let mut found: BTreeMap<String, Vec<Step>> = BTreeMap::new();
-    if !traces.is_empty() {
-        let (traces, most) = (array(traces), STEPS_OF_TRACE.to_string());
-        let from = since.plus_millis(-LIFETIME_MS).to_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string();
-        let params = [("trace_ids", traces.as_str()), ("most", &most), ("from", &from)];
-        for step in client.rows::<Step>(OF_TRACES, &params).await? {
-            found.entry(step.trace_id.clone()).or_default().push(step);
-        }
+    let window = (since.plus_millis(-LIFETIME_MS), Time::now().plus_millis(LIFETIME_MS));
+    let days = days(client, traces, &BTreeSet::new(), window).await?;
+    if days.is_empty() {
+        return Ok(found);
+    }
+    let ([traces, days], most) = ([traces, &days].map(array), STEPS_OF_TRACE.to_string());
+    let params = [("trace_ids", traces.as_str()), ("days", &days), ("most", &most)];
+    for step in client.rows::<Step>(OF_TRACES, &params).await? {
+        found.entry(step.trace_id.clone()).or_default().push(step);
     }
     Ok(found)
 }
@@ -271,12 +299,13 @@ mod tests {
 
     #[test]
     fn an_id_is_looked_for_where_it_is_likeliest_first() {
-        assert_eq!(Column::likely("x@example.net")[0], Column::Message);
-        assert_eq!(Column::likely("9123bc5b17621613")[0], Column::Trace);
-        assert_eq!(Column::likely("4ZxYk13Xjfz9rT")[0], Column::Queue);
-        for id in ["x@example.net", "9123bc5b17621613", "4ZxYk13Xjfz9rT"] {
-            let places = Column::likely(id);
-            assert!([Column::Queue, Column::NextQueue, Column::Message].iter().all(|column| places.contains(column)));
-        }
+        let first_is_trace = |id: &str| Ids::guesses(id)[0].queue.is_empty();
+        assert!(first_is_trace("9123bc5b17621613"));
+        assert!(!first_is_trace("x@example.net") && !first_is_trace("4ZxYk13Xjfz9rT") && !first_is_trace("4F0A"));
+    }
+
+    #[test]
+    fn no_id_is_not_that_of_every_row_without_one() {
+        assert!(Ids::guesses("").iter().all(|ids| ids.names().is_empty() && ids.condition().is_empty()));
     }
 }

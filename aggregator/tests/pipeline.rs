@@ -14,5 +14,7 @@ mod reports;
 mod support;
 #[path = "pipeline/tables.rs"]
 mod tables;
+#[path = "pipeline/trace.rs"]
+mod trace;
 #[path = "pipeline/upkeep.rs"]
 mod upkeep;

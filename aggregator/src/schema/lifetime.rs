@@ -10,12 +10,15 @@ use serde::Deserialize;
 use super::{Error, MIGRATIONS, statements};
 use crate::clickhouse::Client;
 
-/// Days by table; 0 keeps for ever. A table that is not named keeps its default.
+/// Days by table; 0 keeps for ever. A table that is not named keeps its default, and [`ID_DAYS`] what it leads to.
 pub type Lifetimes = BTreeMap<String, u32>;
 
 /// The most days that may be asked for. `DateTime` ends in 2106: a lifetime past it would wrap around, and everything
 /// would be dropped at once.
 pub const MAX_DAYS: u32 = 10_000;
+
+/// The table that says where to look in others, and those: it is of no use for longer, and they are hardly without it.
+const ID_DAYS: (&str, [&str; 2]) = ("id_days", ["receptions", "deliveries"]);
 
 const EXISTING: &str = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()";
 
@@ -104,8 +107,10 @@ pub fn check(lifetimes: &Lifetimes) -> Vec<(String, String)> {
 /// ClickHouse is away, or refused a statement; what was altered before stays altered.
 pub async fn apply(client: &Client, lifetimes: &Lifetimes) -> Result<usize, Error> {
     let existing: Vec<Existing> = client.rows(EXISTING, &[]).await?;
+    let tables = tables();
+    let lifetimes = &with_id_days(lifetimes, &tables);
     let mut count = 0;
-    for table in tables() {
+    for table in tables {
         let Some(now) = existing.iter().find(|existing| existing.name == table.name) else { continue };
         let wanted = table.wanted(lifetimes);
         if ttl_of(&now.engine_full) == wanted.as_deref() {
@@ -120,6 +125,17 @@ pub async fn apply(client: &Client, lifetimes: &Lifetimes) -> Result<usize, Erro
         count += 1;
     }
     Ok(count)
+}
+
+/// The same lifetimes with that of [`ID_DAYS`] in so many words.
+fn with_id_days(lifetimes: &Lifetimes, tables: &[Table]) -> Lifetimes {
+    let (name, of) = ID_DAYS;
+    let days = |table: &Table| table.days(lifetimes).unwrap_or(0);
+    let kept = || tables.iter().filter(|table| of.contains(&table.name)).map(days);
+    let longest = if kept().any(|days| days == 0) { 0 } else { kept().max().unwrap_or(0) };
+    let mut all = lifetimes.clone();
+    all.entry(name.to_owned()).or_insert(longest);
+    all
 }
 
 /// Names and intervals are those of our own files, and numbers.
@@ -165,6 +181,20 @@ mod tests {
         assert_eq!(of("raw_lines").wanted(&lifetimes).as_deref(), Some("toDateTime(ts) + toIntervalDay(3)"));
         assert_eq!(of("deliveries").wanted(&lifetimes), None);
         assert_eq!(of("incidents").wanted(&lifetimes).as_deref(), Some("toDateTime(ts) + toIntervalDay(9)"));
+    }
+
+    #[test]
+    fn days_of_ids_are_kept_as_long_as_what_they_lead_to() {
+        let wanted = |lifetimes: &[(&str, u32)]| {
+            let lifetimes = lifetimes.iter().map(|(name, days)| ((*name).to_owned(), *days)).collect();
+            of("id_days").wanted(&with_id_days(&lifetimes, &tables()))
+        };
+        let days = |count: &str| Some(["day + toIntervalDay(", count, ")"].concat());
+        assert_eq!(wanted(&[]), of("id_days").wanted(&Lifetimes::new()));
+        assert_eq!(wanted(&[("deliveries", 400)]), days("400"));
+        assert_eq!(wanted(&[("deliveries", 30), ("receptions", 20)]), days("30"));
+        assert_eq!(wanted(&[("receptions", 0), ("deliveries", 400)]), None);
+        assert_eq!(wanted(&[("receptions", 0), ("id_days", 50)]), days("50"));
     }
 
     #[test]

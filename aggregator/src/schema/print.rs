@@ -4,7 +4,7 @@
 //! shard and writes there, so that a block that comes again finds its token. [`READS`] has the same names as
 //! Distributed tables over all shards, with the views over them: reports and people read there.
 
-use super::{DATABASE, MIGRATIONS, statements};
+use super::{DATABASE, MIGRATIONS, OF_A_DAY, statements};
 
 /// The database of what is written.
 const LOCAL: &str = "varde";
@@ -12,6 +12,8 @@ const LOCAL: &str = "varde";
 pub const READS: &str = "varde_all";
 /// For how long a replicated table knows a token: the longest outage of a shipper.
 const WINDOW: &str = "replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800";
+/// How a statement begins that changes a table's indices, which a Distributed table has none of.
+const INDICES: &str = "ALTER TABLE ";
 /// The same of a table that is not replicated, as the files say it.
 const LOCAL_WINDOW: &str = "non_replicated_deduplication_window = 100000";
 
@@ -35,8 +37,12 @@ impl std::str::FromStr for Cluster {
 
 /// Every statement, in order, for one server.
 pub fn server() -> Vec<String> {
-    let all = MIGRATIONS.iter().flat_map(|(_, sql)| statements(sql)).map(str::to_owned);
-    [DATABASE.to_owned(), ["USE ", LOCAL].concat()].into_iter().chain(all).collect()
+    [DATABASE.to_owned(), ["USE ", LOCAL].concat()].into_iter().chain(ours().map(str::to_owned)).collect()
+}
+
+/// The statements of a new database: there is nothing in it that a migration would bring up to date.
+fn ours() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().flat_map(|(_, sql)| statements(sql)).filter(|statement| !statement.contains(OF_A_DAY))
 }
 
 /// Every statement, in order, for a cluster.
@@ -45,7 +51,6 @@ pub fn cluster(cluster: &Cluster) -> Vec<String> {
     let database = |name: &str| ["CREATE DATABASE IF NOT EXISTS ", name, &on].concat();
     let change = |name: &str| ["USE ", name].concat();
     let mut all = vec![database(LOCAL), change(LOCAL)];
-    let ours = || MIGRATIONS.iter().flat_map(|(_, sql)| statements(sql));
     all.extend(ours().map(|statement| replicated(statement, &on)));
     all.extend([database(READS), change(READS)]);
     for statement in ours() {
@@ -53,7 +58,7 @@ pub fn cluster(cluster: &Cluster) -> Vec<String> {
             let engine =
                 [" AS ", LOCAL, ".", name, "\nENGINE = Distributed('", &cluster.0, "', '", LOCAL, "', '", name, "')"];
             all.push([head, &on, &engine.concat()].concat());
-        } else if created(statement, "CREATE MATERIALIZED VIEW ").is_none() {
+        } else if created(statement, "CREATE MATERIALIZED VIEW ").or(created(statement, INDICES)).is_none() {
             // A join of two Distributed tables must be asked for in so many words.
             all.push(with_cluster(statement, &on).replace(" LEFT JOIN", " GLOBAL LEFT JOIN"));
         }
@@ -69,11 +74,12 @@ fn created<'a>(statement: &'a str, what: &str) -> Option<(&'a str, &'a str)> {
 }
 
 fn with_cluster(statement: &str, on: &str) -> String {
-    const HEADS: [&str; 4] = [
+    const HEADS: [&str; 5] = [
         "CREATE TABLE IF NOT EXISTS ",
         "CREATE MATERIALIZED VIEW IF NOT EXISTS ",
         "CREATE VIEW IF NOT EXISTS ",
         "CREATE OR REPLACE VIEW ",
+        INDICES,
     ];
     let head = HEADS.iter().find_map(|what| created(statement, what)).map(|(head, _)| head);
     head.map_or_else(|| statement.to_owned(), |head| [head, on, &statement[head.len()..]].concat())

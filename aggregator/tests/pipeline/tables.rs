@@ -66,7 +66,7 @@ async fn every_table_gives_back_what_was_inserted_octet_for_octet() {
     let dir = TempDir::new().unwrap();
     let engine = Engine::start(dir.path()).await;
     let client = engine.full().await;
-    assert_eq!(schema::migrate(&client).await.unwrap(), 11);
+    assert_eq!(schema::migrate(&client).await.unwrap(), 12);
     assert_eq!(schema::migrate(&client).await.unwrap(), 0, "what was applied is not applied again");
     let now = Time::now();
     for (table, columns) in Event::TABLES {
@@ -150,7 +150,7 @@ async fn a_migration_that_was_changed_and_a_newer_database_are_refused() {
     client.execute(insert, &[]).await.unwrap();
     let newer = schema::migrate(&client).await.unwrap_err();
     assert!(newer.is_permanent());
-    assert_eq!(newer.to_string(), "the database is at version 99, this program knows 11: use the newer program");
+    assert_eq!(newer.to_string(), "the database is at version 99, this program knows 12: use the newer program");
     let insert = "INSERT INTO schema_migrations (version, name, checksum) VALUES (1, '0001_mail', 'x')";
     client.execute("TRUNCATE TABLE schema_migrations", &[]).await.unwrap();
     client.execute(insert, &[]).await.unwrap();
