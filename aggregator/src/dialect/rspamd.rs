@@ -8,7 +8,7 @@ mod symbols;
 use super::clock::Clock;
 use super::text::mailbox;
 use super::{Dialect, Entry, Reading, head};
-use crate::event::{Event, Reception, ReceptionVerdict, Time};
+use crate::event::{Event, Reception, ReceptionVerdict, Scores, Time};
 
 /// The registry's entry.
 pub const ENTRY: Entry =
@@ -79,6 +79,7 @@ fn scan(time: Time, host: &str, text: &str) -> Option<Reception> {
     let (symbols, after) = symbols::split(result)?;
     let (sender_user, sender_domain) = mailbox(defined(field(before, "from: ")));
     let recipients = field_in_brackets(after, "rcpts: ");
+    let class = class(action, forced(after).1, &symbols);
     let names = |group: &[(&str, &'static str)]| symbols::result(&symbols, group).to_owned();
     Some(Reception {
         ts: time,
@@ -94,9 +95,9 @@ fn scan(time: Time, host: &str, text: &str) -> Option<Reception> {
         rcpt_domain: mailbox(recipients.split(',').next().unwrap_or_default()).1,
         size_bytes: field(after, "len: ").parse().ok(),
         verdict: verdict(action),
-        class: class(action).to_owned(),
-        class_rule: if class(action).is_empty() { "" } else { ENTRY.name }.to_owned(),
-        response: forced(after).to_owned(),
+        class: class.to_owned(),
+        class_rule: if class.is_empty() { "" } else { ENTRY.name }.to_owned(),
+        response: forced(after).0.to_owned(),
         spf: names(symbols::SPF),
         dkim: names(symbols::DKIM),
         dmarc: names(symbols::DMARC),
@@ -118,19 +119,28 @@ fn verdict(action: &str) -> ReceptionVerdict {
     }
 }
 
-/// Why the message is not taken, where the action alone says so.
-fn class(action: &str) -> &'static str {
-    match action {
-        "reject" | "discard" | "quarantine" => "spam_content",
-        "greylist" => "greylisted",
+/// Why the message is not taken, where the action or the module that forced it says so: greylisting and rate limits ask
+/// for a `soft reject`.
+fn class(action: &str, module: &str, symbols: &Scores) -> &'static str {
+    let has = |name: &str| symbols.0.contains_key(name);
+    match (action, module) {
+        ("reject" | "soft reject", "dmarc") => "auth_failure",
+        ("reject" | "discard" | "quarantine", _) => "spam_content",
+        ("greylist", _) | ("soft reject", "greylist") => "greylisted",
+        ("soft reject", "ratelimit") => "rate_limited",
+        ("soft reject", "") if has("GREYLIST") => "greylisted",
+        ("soft reject", "") if has("RATELIMITED") => "rate_limited",
         _ => "",
     }
 }
 
-/// The message of a module that forced the action: `forced: reject "Gtube pattern"; score=nan (set by gtube)`.
-fn forced(text: &str) -> &str {
-    let message = text.split_once("forced: ").and_then(|(_, after)| after.split_once('"'));
-    message.and_then(|(_, message)| message.split_once('"')).map_or("", |(message, _)| message)
+/// The message of a module that forced the action, and the module:
+/// `forced: reject "Gtube pattern"; score=nan (set by gtube)`.
+fn forced(text: &str) -> (&str, &str) {
+    let Some((_, after)) = text.split_once("forced: ") else { return ("", "") };
+    let message = after.split_once('"').and_then(|(_, message)| message.split_once("\"; score="));
+    let module = after.rsplit_once("(set by ").and_then(|(_, module)| module.split_once(')'));
+    (message.map_or("", |(message, _)| message), module.map_or("", |(module, _)| module))
 }
 
 /// The value of a field up to the next comma.
@@ -194,6 +204,32 @@ mod tests {
                 r#"{"table":"receptions","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"rspamd","client_ip":"192.0.2.7","size_bytes":12,"verdict":"rejected","class":"spam_content","class_rule":"rspamd","response":"Gtube pattern","spam_symbols":{"GTUBE":0.0}}"#
             ]
         );
+    }
+
+    #[test]
+    fn a_soft_reject_is_of_the_class_of_the_module_that_asked_for_it() {
+        let class = |result: &str, forced: &str| {
+            let line = [
+                "2026-11-30 12:32:42 #31069(normal) <27a098>; task; rspamd_task_write_log: id: <undef>, \
+                ip: 2001:db8::1, (default: F (soft reject): [11.40/15.00] [",
+                result,
+                "]), len: 17, time: 5.023ms, \
+                dns req: 10, digest: <88d4>, rcpts: <ann@lab.example>",
+                forced,
+            ]
+            .concat();
+            let (_, events) = read(&line);
+            serde_json::from_str::<serde_json::Value>(&events[0]).unwrap()["class"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let greylist = "GREYLIST(0.00){greylisted;Mon, 30 Nov 2026 12:37:42 GMT;new record;}";
+        let forced = ", forced: soft reject \"Try again later\"; score=nan (set by greylist)";
+        assert_eq!(class(greylist, forced), "greylisted");
+        assert_eq!(class(greylist, ""), "greylisted");
+        let forced = ", forced: soft reject \"Ratelimit \"bounce_to\" exceeded\"; score=nan (set by ratelimit)";
+        assert_eq!(class("RATELIMITED(0.00){bounce_to(x);}", forced), "rate_limited");
     }
 
     #[test]
