@@ -130,7 +130,9 @@ impl Client {
         settings: &[(&str, &str)],
         body: reqwest::Body,
     ) -> Result<bytes::Bytes, Error> {
-        let unreachable = |source| Error::Unreachable { url: self.url.clone(), source };
+        // The address with its parameters would say the ids and texts that were asked for.
+        let unreachable =
+            |source: reqwest::Error| Error::Unreachable { url: self.url.clone(), source: source.without_url() };
         let answer = self
             .http
             .post(&self.url)
