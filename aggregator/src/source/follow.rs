@@ -12,6 +12,7 @@ mod sibling;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::origin::Origins;
@@ -272,24 +273,21 @@ async fn open(
     }
 }
 
-/// Looks at the files until `shutdown`, on threads that may block.
-async fn read(mut follower: Follower, shutdown: &CancellationToken) {
+/// Looks at the files until `shutdown`. One thread does so for good: the memory of its batches is in one arena of the
+/// allocator, not in one of each thread that happened to look.
+async fn read(follower: Follower, shutdown: &CancellationToken) {
+    let (runtime, shutdown) = (Handle::current(), shutdown.clone());
+    let reading = tokio::task::spawn_blocking(move || look_until(follower, &runtime, &shutdown));
+    if let Err(why) = reading.await {
+        tracing::error!(%why, "the logs are not followed any more");
+    }
+}
+
+fn look_until(mut follower: Follower, runtime: &Handle, shutdown: &CancellationToken) {
     let mut told = false;
     loop {
         let stop = shutdown.is_cancelled();
-        let looked = tokio::task::spawn_blocking(move || {
-            let looked =
-                if stop { follower.seal(Time::now()).map(|()| Look::Quiet) } else { follower.look(Time::now()) };
-            (follower, looked)
-        });
-        let (kept, look) = match looked.await {
-            Ok((kept, look)) => (kept, look),
-            Err(why) => {
-                tracing::error!(%why, "the logs are not followed any more");
-                return;
-            }
-        };
-        follower = kept;
+        let look = if stop { follower.seal(Time::now()).map(|()| Look::Quiet) } else { follower.look(Time::now()) };
         if let Err(why) = &look
             && !told
         {
@@ -299,12 +297,13 @@ async fn read(mut follower: Follower, shutdown: &CancellationToken) {
         if stop {
             return;
         }
-        if matches!(look, Ok(Look::More)) {
-            continue;
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(POLL) => {}
+        if !matches!(look, Ok(Look::More)) {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(POLL) => {}
+                }
+            });
         }
     }
 }
