@@ -76,15 +76,19 @@ def backlog(suite, lines, size):
 
 
 def disk(suite):
-    suite.sql("OPTIMIZE TABLE deliveries FINAL SETTINGS optimize_skip_merged_partitions = 1")
-    whole, = suite.rows("SELECT sum(rows) AS n, sum(bytes_on_disk) AS bytes, sum(secondary_indices_compressed_bytes) AS found_by,"
-                        " count() AS parts FROM system.parts WHERE active AND database = 'varde' AND table = 'deliveries'")
+    for name in ("deliveries", "id_days"):
+        suite.sql(f"OPTIMIZE TABLE {name} FINAL SETTINGS optimize_skip_merged_partitions = 1")
+    sizes = suite.rows("SELECT table, sum(rows) AS n, sum(bytes_on_disk) AS bytes, count() AS parts FROM system.parts WHERE active "
+                       "AND database = 'varde' AND table IN ('deliveries', 'receptions', 'id_days') GROUP BY table")
+    size = {row["table"]: row for row in sizes}
+    whole, ids = size["deliveries"], size["id_days"]
     columns = suite.rows("SELECT column, sum(column_data_compressed_bytes) AS bytes FROM system.parts_columns WHERE active AND "
                          "database = 'varde' AND table = 'deliveries' GROUP BY column ORDER BY bytes DESC, column LIMIT 18")
     n = whole["n"]
     print(f"`deliveries` on disk: {n:,} rows in {whole['parts']} merged parts, **{whole['bytes'] / n:.1f} octets a row**\n")
-    table(("column", "octets a row"), ("skip indexes", f"{whole['found_by'] / n:.2f}"),
-          *((column["column"], f"{column['bytes'] / n:.2f}") for column in columns))
+    table(("column", "octets a row"), *((column["column"], f"{column['bytes'] / n:.2f}") for column in columns))
+    print(f"`id_days`, by which they and {size['receptions']['n']:,} rows of `receptions` are found: {ids['n']:,} rows, "
+          f"{ids['bytes'] / ids['n']:.2f} octets each, {ids['bytes'] / n:.1f} a delivery.\n")
 
 
 CONFIG = """
