@@ -88,7 +88,7 @@ impl Dovecot {
             return self.logins.read(line, protocol, out);
         }
         match line.service {
-            "imap" | "pop3" | "submission" | "managesieve" => session::read(line, &mut self.logins, out),
+            "imap" | "pop3" | "submission" | "managesieve" | "sieve" => session::read(line, &mut self.logins, out),
             "lmtp" | "lda" | "deliver" => deposit::read(line, out),
             "auth" | "auth-worker" => {
                 auth::read(line, &mut self.logins, out);

@@ -323,7 +323,9 @@ impl OpenSmtpd {
         let (user, domain) = mailbox(value(text, "to"));
         let (mx_ip, mx_host) = relay(value(text, "relay"));
         let response = last_value(text, "stat");
-        let (smtp_code, enhanced) = reply_codes(response);
+        // `Error (temporary failure: "mail.lmtp: LMTP server error: 452 4.2.2 …")`: what LMTP answered.
+        let answer = response.split_once(" server error: ").map_or(response, |(_, answer)| answer);
+        let (smtp_code, enhanced) = reply_codes(answer);
         let method = value(text, "method");
         out.push(
             Delivery {
@@ -428,7 +430,7 @@ fn path(argument: &str) -> &str {
 }
 
 fn is_known(text: &str) -> bool {
-    const BEGIN: [&str; 10] = [
+    const BEGIN: [&str; 11] = [
         "info: ",
         "warn: ",
         "debug: ",
@@ -439,6 +441,7 @@ fn is_known(text: &str) -> bool {
         "relay: ",
         "bounce",
         "filter",
+        "Exiting",
     ];
     BEGIN.iter().any(|begin| text.starts_with(begin))
 }

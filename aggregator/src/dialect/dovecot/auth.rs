@@ -43,6 +43,7 @@ pub fn read(line: &Line<'_>, logins: &mut Logins, out: &mut Vec<Event>) {
             node: line.host.to_owned(),
             user: attempt.user.to_owned(),
             client_ip: attempt.ip,
+            mechanism: attempt.mechanism.to_ascii_uppercase(),
             result: "failed".to_owned(),
             reason: reason.to_owned(),
             ..AuthEvent::default()
@@ -56,17 +57,21 @@ struct Attempt<'a> {
     user: &'a str,
     ip: Option<Address>,
     session: &'a str,
+    mechanism: &'a str,
     reason: &'a str,
 }
 
 /// `driver(user,address,<session>): reason`, behind what a worker of 2.3 says of its own connection:
 /// `conn unix:auth-worker (pid=7,uid=0): auth-worker<3>: sql(…): reason`. Since 2.4 the service itself may have the
-/// brackets, `auth(user,address,sasl:plain)<session>: passwd-file: reason`.
+/// brackets, `auth(user,address,sasl:plain)<session>: passwd-file: reason`; without a mechanism that is no attempt, but LMTP
+/// or another service asking whether there is such a user.
 fn attempt<'a>(line: &Line<'a>) -> Option<Attempt<'a>> {
     if line.user.contains(',') {
         let reason = line.text.split_once(": ").map_or(line.text, |(_, reason)| reason);
         let (user, ip, _) = fields(line.user);
-        return Some(Attempt { user, ip: Some(ip?), session: line.session, reason });
+        let mechanism = line.user.rsplit_once(",sasl:").map_or("", |(_, name)| name);
+        let is_attempt = !mechanism.is_empty() || !line.session.is_empty();
+        return is_attempt.then_some(Attempt { user, ip: Some(ip?), session: line.session, mechanism, reason });
     }
     let mut text = line.text;
     while let Some(rest) = text.strip_prefix("conn ").or_else(|| text.strip_prefix("auth-worker<")) {
@@ -82,7 +87,7 @@ fn attempt<'a>(line: &Line<'a>) -> Option<Attempt<'a>> {
         fields(inside).1.map(|_| (inside, reason))
     })?;
     let (user, ip, session) = fields(inside);
-    Some(Attempt { user, ip, session, reason })
+    Some(Attempt { user, ip, session, mechanism: "", reason })
 }
 
 /// `user,address`, `user,address,<session>`, `user,address,master,<session>`, `user,address,sasl:plain`. The name may

@@ -1,20 +1,23 @@
 //! What LMTP and the local delivery agent put into mailboxes, by Sieve or without.
 
-use super::{ENTRY, Line, field};
+use super::{ENTRY, Line, field, session};
 use crate::dialect::text::mailbox;
 use crate::event::{Delivery, DeliveryOutcome, Event};
 
 /// Reads a line of `lmtp`, `lda` or `deliver`: whether it is known.
 pub fn read(line: &Line<'_>, out: &mut Vec<Event>) -> bool {
-    let (session, text) = session(line);
+    let (session, text) = of_session(line);
     let said = text.strip_prefix("sieve: ").unwrap_or(text);
     let story = match said.strip_prefix("msgid=") {
         Some(rest) => message_id(rest).map(|(message_id, what)| Story { message_id, what, ..Story::default() }),
         None => custom(said),
     };
     let Some(story) = story else {
-        // `Connect from local`, `Disconnect from 192.0.2.1: Logged out (state=READY)`, what Sieve scripts say.
-        return said.starts_with("Connect") || said.starts_with("Disconnect") || said.len() < text.len();
+        // `Connect from local`, `Disconnect from 192.0.2.1: Logged out (state=READY)`, what Sieve scripts and plugins say.
+        return said.starts_with("Connect")
+            || said.starts_with("Disconnect")
+            || said.len() < text.len()
+            || session::is_known(said);
     };
     let what = without_action(story.what);
     if let Some(outcome) = outcome(what) {
@@ -56,7 +59,7 @@ struct Story<'a> {
 
 /// The session of a line, and what follows it. Before 2.2.28 it stood behind the brackets:
 /// `lmtp(812, ann): HSjQFmjQAmtjSwAAg+zDdQ: msgid=<…>: …`.
-fn session<'a>(line: &Line<'a>) -> (&'a str, &'a str) {
+fn of_session<'a>(line: &Line<'a>) -> (&'a str, &'a str) {
     if line.session.is_empty()
         && let Some((word, rest)) = line.text.split_once(": ")
         && word.len() >= 16

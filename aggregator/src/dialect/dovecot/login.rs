@@ -123,6 +123,11 @@ impl Logins {
         true
     }
 
+    /// The beginning of a session that goes on.
+    pub fn open(&self, session: &str) -> Option<Login> {
+        self.open.get(session).copied()
+    }
+
     /// The beginning of a session that has ended.
     pub fn end(&mut self, session: &str) -> Option<Login> {
         self.open.remove(session)

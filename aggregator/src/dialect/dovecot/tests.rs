@@ -35,7 +35,7 @@ fn its_own_log_has_no_host_and_2_4_other_words() {
         ],
         &[
             r#"{"table":"auth_events","protocol":"pop3","user":"ann","client_ip":"2001:db8::7","mechanism":"CRAM-MD5","result":"ok"}"#,
-            r#"{"table":"sessions","protocol":"pop3","user":"ann","client_ip":"2001:db8::7","duration_ms":0,"end_reason":"logout"}"#,
+            r#"{"table":"sessions","protocol":"pop3","user":"ann","client_ip":"2001:db8::7","duration_ms":0,"bytes_out":623,"end_reason":"logout"}"#,
             r#"{"table":"sessions","protocol":"imap","user":"ann","bytes_in":5,"bytes_out":6,"end_reason":"timeout"}"#,
             r#"{"table":"sessions","protocol":"managesieve","user":"ann","bytes_in":12,"bytes_out":345,"end_reason":"logout"}"#,
         ],
@@ -98,8 +98,42 @@ fn an_attempt_that_auth_has_told_is_not_told_again_when_its_connection_ends() {
         &[
             r#"{"table":"auth_events","user":"ann@example.org","client_ip":"192.0.2.7","result":"failed","reason":"Password mismatch"}"#,
             r#"{"table":"auth_events","user":"nobody","client_ip":"192.0.2.7","result":"failed","reason":"unknown user"}"#,
-            r#"{"table":"auth_events","user":"ann","client_ip":"2001:db8::7","result":"failed","reason":"Password mismatch"}"#,
+            r#"{"table":"auth_events","user":"ann","client_ip":"2001:db8::7","mechanism":"PLAIN","result":"failed","reason":"Password mismatch"}"#,
             r#"{"table":"auth_events","user":"ann","client_ip":"192.0.2.9","result":"failed","reason":"Authentication failure due to policy server refusal"}"#,
+        ],
+    );
+}
+
+#[test]
+fn what_2_4_asks_for_a_recipient_is_no_attempt_to_log_in() {
+    check(
+        &[
+            "Nov 22 10:16:48 mx dovecot: auth(ann@lab.example,127.0.0.1): passwd-file: unknown user",
+            "Nov 22 10:16:48 mx dovecot: auth(bob,127.0.0.1,sasl:plain)<gO2NdH5h2JB/AAAB>: passwd-file: Password mismatch",
+            "Nov 22 10:16:48 mx dovecot: pop3-login: Login aborted: Connection closed (auth failed, 1 attempts in 2 secs) (auth_failed): user=<bob>, method=PLAIN, rip=127.0.0.1, lip=127.0.0.1, TLS: Connection closed, session=<gO2NdH5h2JB/AAAB>",
+        ],
+        &[
+            r#"{"table":"auth_events","user":"bob","client_ip":"127.0.0.1","mechanism":"PLAIN","result":"failed","reason":"Password mismatch"}"#,
+        ],
+    );
+}
+
+#[test]
+fn what_is_submitted_is_a_reception_and_other_services_of_2_4_end_as_they_did() {
+    check(
+        &[
+            "Nov 22 10:16:48 mx dovecot: submission-login: Logged in: user=<ann>, method=PLAIN, rip=192.0.2.7, lip=127.0.0.1, mpid=12449, TLS, session=<HyZien5hNKt/AAAB>",
+            "Nov 22 10:16:48 mx dovecot: submission(ann)<12449><HyZien5hNKt/AAAB>: relay: Successfully relayed message: from=<ann@lab.example>, size=47, id=kJFjEot7DWuhMAAAg+zDdQ, nrcpt=1, reply=`250 2.0.0 Ok: queued as 4ZABC'",
+            "Nov 22 10:16:48 mx dovecot: sieve(ann)<12452><r6Bien5hpsN/AAAB>: Disconnected: Logged out bytes=34/68",
+            "Nov 22 10:16:48 mx dovecot: pop3(bob)<12110><T3CNdH5h1JB/AAAB>: Disconnected: Logged out top=1/20, retr=1/319, del=1/303, size=303",
+            "Nov 22 10:16:48 mx dovecot: lmtp(ann)<12095><8Wr/CQh7DWs/LwAAg+zDdQ>: Mailbox INBOX: save: uid=1, msgid=<1@x>, size=321",
+            "Nov 22 10:16:48 mx dovecot: lmtp(ann)<12095><8Wr/CQh7DWs/LwAAg+zDdQ>: save: box=INBOX, uid=1, msgid=<1@x>, size=321",
+        ],
+        &[
+            r#"{"table":"auth_events","protocol":"submission","user":"ann","client_ip":"192.0.2.7","mechanism":"PLAIN","result":"ok"}"#,
+            r#"{"table":"receptions","mta":"dovecot","queue_id":"kJFjEot7DWuhMAAAg+zDdQ","client_ip":"192.0.2.7","auth_user":"ann","sender_user":"ann","sender_domain":"lab.example","rcpt_count":1,"size_bytes":47,"verdict":"accepted","smtp_code":250,"response":"250 2.0.0 Ok: queued as 4ZABC"}"#,
+            r#"{"table":"sessions","protocol":"managesieve","user":"ann","bytes_in":34,"bytes_out":68,"end_reason":"logout"}"#,
+            r#"{"table":"sessions","protocol":"pop3","user":"bob","bytes_out":339,"end_reason":"logout"}"#,
         ],
     );
 }

@@ -111,7 +111,8 @@ impl<'a> Fields<'a> {
 fn key(text: &str) -> Option<(&str, &str)> {
     let end = text.bytes().take(6).position(|byte| byte == b'=')?;
     let (key, value) = text.split_at(end);
-    let known = matches!(key, "id" | "id*")
+    // `Ci`: the number of the connection, since 4.98.
+    let known = matches!(key, "id" | "id*" | "Ci")
         || (key.starts_with(|c: char| c.is_ascii_uppercase())
             && key.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()));
     known.then(|| (key, value.get(1..).unwrap_or_default()))
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn quoted_values_hold_spaces_quotes_and_other_fields() {
         let fields = Fields::parse(
-            r#"H=(c.ex) [192.0.2.7]:4 I=[192.0.2.1]:25 P=esmtp L.- S=270 id*=a@b T="say \"for you\" S=1" from <x@y> for z@y"#,
+            r#"H=(c.ex) [192.0.2.7]:4 I=[192.0.2.1]:25 Ci=19687 P=esmtp L.- S=270 id*=a@b T="say \"for you\" S=1" from <x@y> for z@y"#,
         );
         assert_eq!(fields.host, Host { name: "", helo: "c.ex", ip: "192.0.2.7".parse().ok() });
         assert_eq!((fields.p, fields.size, fields.message_id), ("esmtp", Some(270), "a@b"));

@@ -4,6 +4,8 @@
 //! Which of them a log has depends on `log_selector`: by default only the ends that are none of the client's QUIT. One
 //! end may have two lines; `no MAIL in SMTP connection from …` comes behind another one, or alone.
 
+use std::borrow::Cow;
+
 use super::fields::{Fields, host};
 use super::{ENDED_MS, Exim, Line};
 use crate::dialect::text::duration_ms;
@@ -23,8 +25,9 @@ const BEGIN: &[(&str, &str)] = &[
 impl Exim {
     /// Reads such a line: whether it is one.
     pub(super) fn session(&mut self, line: &Line<'_>, out: &mut Vec<Event>) -> bool {
-        let Some((begin, reason)) = BEGIN.iter().find(|(begin, _)| line.text.starts_with(begin)) else { return false };
-        let after = line.text.get(begin.len()..).unwrap_or_default();
+        let text = without_number(line.text);
+        let Some((begin, reason)) = BEGIN.iter().find(|(begin, _)| text.starts_with(begin)) else { return false };
+        let after = text.get(begin.len()..).unwrap_or_default();
         let (client, rest) = host(after.strip_prefix("H=").unwrap_or(after));
         let Some(ip) = client.ip else { return false };
         // `[192.0.2.7]:4`: the port tells connections of one client apart, where it is logged.
@@ -65,6 +68,16 @@ impl Exim {
             .into(),
         );
         true
+    }
+}
+
+/// `SMTP connection Ci=19687 from …`: since 4.98 its number may stand within the words.
+fn without_number(text: &str) -> Cow<'_, str> {
+    const CONNECTION: &str = "SMTP connection ";
+    let named = text.strip_prefix(CONNECTION).and_then(|rest| rest.strip_prefix("Ci="));
+    match named.and_then(|rest| rest.split_once(' ')) {
+        Some((_, rest)) => [CONNECTION, rest].concat().into(),
+        None => text.into(),
     }
 }
 

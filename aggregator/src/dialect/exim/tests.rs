@@ -352,6 +352,8 @@ fn the_end_of_a_connection_is_a_session_and_told_once() {
         r#"2026-11-22 10:16:48 SMTP call from (c.ex) [192.0.2.7]:49526 I=[127.0.0.1]:25 dropped: too many nonmail commands (last was "NOOP")"#,
         r"2026-11-22 10:16:48 unexpected disconnection while reading SMTP command from (c.ex) [192.0.2.7] D=5s",
         r"2026-11-22 10:16:48 1xVtAk-0007AY-39 SMTP connection from (c.ex) [192.0.2.7]:44738 I=[127.0.0.1]:25 closed by DROP in ACL",
+        r"2026-11-22 10:16:48 [19687] SMTP connection Ci=19687 from (c.ex) [192.0.2.7]:45782 I=[127.0.0.1]:25 D=0.004s closed by QUIT",
+        r"2026-11-22 10:16:48 [19773] no MAIL in SMTP connection from [192.0.2.7]:46026 I=[127.0.0.1]:25 Ci=19773 D=0.001s",
     ]);
     let head = r#"{"table":"sessions","ts":"2026-11-22T10:16:48.000000Z","protocol":"smtp","client_ip":"192.0.2."#;
     let found: Vec<&str> = events.iter().map(|event| event.strip_prefix(head).unwrap()).collect();
@@ -366,6 +368,23 @@ fn the_end_of_a_connection_is_a_session_and_told_once() {
             r#"7","end_reason":"protocol_error"}"#,
             r#"7","duration_ms":5000,"end_reason":"disconnected"}"#,
             r#"7","end_reason":"refused"}"#,
+            r#"7","duration_ms":4,"end_reason":"logout"}"#,
+            r#"7","duration_ms":1}"#,
+        ]
+    );
+}
+
+#[test]
+fn the_number_of_a_connection_is_in_nobodys_way() {
+    let events = read(&[
+        "2026-11-22 10:16:48.565 [19690] H=(c.ex) [192.0.2.7]:45788 I=[127.0.0.1]:25 Ci=19690 F=<bob@src.ex> rejected RCPT <nobody@lab.ex>: relay not permitted",
+        "2026-11-22 10:16:48.565 [19761] plain authenticator failed for (c.ex) [192.0.2.7]:46014 I=[127.0.0.1]:25 Ci=19761: 535 Incorrect authentication data (set_id=ann)",
+    ]);
+    assert_eq!(
+        events,
+        [
+            r#"{"table":"receptions","ts":"2026-11-22T10:16:48.565000Z","mta":"exim","client_ip":"192.0.2.7","helo":"c.ex","sender_user":"bob","sender_domain":"src.ex","rcpt_domain":"lab.ex","verdict":"rejected","response":"relay not permitted"}"#,
+            r#"{"table":"auth_events","ts":"2026-11-22T10:16:48.565000Z","protocol":"smtp","user":"ann","client_ip":"192.0.2.7","mechanism":"plain","result":"failed","reason":"535 Incorrect authentication data"}"#,
         ]
     );
 }

@@ -59,10 +59,12 @@ fn deliveries_know_their_attempt_their_size_and_the_tls_of_their_session() {
 fn a_local_delivery_may_fail_for_a_reason_without_quotes() {
     assert_eq!(
         read(&[
-            "0000000000000000 mda delivery evpid=08cc1bad919848fe from=<> to=<ann@example.org> rcpt=<list@example.org> user=ann delay=3s result=PermFail stat=Error (\"mail.local: no such user\")"
+            "0000000000000000 mda delivery evpid=08cc1bad919848fe from=<> to=<ann@example.org> rcpt=<list@example.org> user=ann delay=3s result=PermFail stat=Error (\"mail.local: no such user\")",
+            "3e29348a15aea898 mda delivery evpid=aff43cfd084a9733 from=<> to=<full@lmtp.example> rcpt=<full@lmtp.example> user=ann delay=0s result=TempFail stat=Error (temporary failure: \"mail.lmtp: LMTP server error: 452 4.2.2 over quota\")",
         ]),
         [
-            r#"{"table":"deliveries","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"opensmtpd","queue_id":"08cc1bad","rcpt_user":"ann","rcpt_domain":"example.org","outcome":"bounced","is_final":true,"response":"Error (\"mail.local: no such user\")","delay_total_ms":3000,"protocol":"mda"}"#
+            r#"{"table":"deliveries","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"opensmtpd","queue_id":"08cc1bad","rcpt_user":"ann","rcpt_domain":"example.org","outcome":"bounced","is_final":true,"response":"Error (\"mail.local: no such user\")","delay_total_ms":3000,"protocol":"mda"}"#,
+            r#"{"table":"deliveries","ts":"2026-11-22T10:16:48.000000Z","node":"mx","mta":"opensmtpd","queue_id":"aff43cfd","rcpt_user":"full","rcpt_domain":"lmtp.example","outcome":"deferred","is_final":false,"smtp_code":452,"enhanced_code":"4.2.2","response":"Error (temporary failure: \"mail.lmtp: LMTP server error: 452 4.2.2 over quota\")","delay_total_ms":0,"protocol":"mda"}"#,
         ]
     );
 }
@@ -135,6 +137,7 @@ fn a_session_has_a_begin_and_an_end() {
 fn lines_without_an_event_are_known_and_those_of_others_are_not() {
     for line in [
         "info: OpenSMTPD 6.8.0p2 starting",
+        "Exiting",
         "5df87c9c42abeddb smtp disconnected reason=quit",
         "5df87c9b982c840c mta disconnected reason=quit messages=1",
         "5df87c9b982c840c filters session-begin",
