@@ -203,6 +203,11 @@ fn cleanup(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
         }
         return true;
     }
+    // `removed (discarded)`, `removed (canceled)`, since 3.10.
+    if line.text.starts_with("removed (") {
+        memory.forget(line.host, id);
+        return true;
+    }
     line.text.starts_with("resent-message-id=") || refusal::read(line, memory, out)
 }
 

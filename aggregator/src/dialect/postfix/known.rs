@@ -240,8 +240,10 @@ const OF_MESSAGES: &[&str] = &[
 
 /// Whether the line is one that makes no event.
 pub fn is_known(line: &Line<'_>) -> bool {
-    let begins = |with: &[&str]| with.iter().any(|start| line.text.starts_with(start));
-    if line.id.is_some() {
+    let text = line.text.strip_prefix("NOQUEUE: ").unwrap_or(line.text);
+    let begins = |with: &[&str]| with.iter().any(|start| text.starts_with(start));
+    // Since 3.10 smtpd names the message in lines about the session, too.
+    if line.id.is_some() && (begins(OF_MESSAGES) || line.agent != "smtpd") {
         return begins(OF_MESSAGES);
     }
     begins(ANY) || OF_DAEMONS.iter().any(|(agent, starts)| *agent == line.agent && begins(starts))

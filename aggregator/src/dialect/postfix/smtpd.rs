@@ -5,9 +5,24 @@ use super::{ENTRY, Line, refusal};
 use crate::dialect::text::{Mark, cut, cut_at, host_and_address};
 use crate::event::{AuthEvent, Event, Reception, ReceptionVerdict};
 
+/// How lines begin that say why the session ends that the next `disconnect from` tells.
+const ENDS: &[(&str, &str)] = &[
+    ("lost connection after ", "disconnected"),
+    ("timeout after ", "timeout"),
+    ("too many errors after ", "protocol_error"),
+];
+
 /// Reads a line of `smtpd`: whether it is one of these.
 pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool {
     let text = line.text;
+    // Since 3.10 behind the queue id, or `NOQUEUE`.
+    let said = text.strip_prefix("NOQUEUE: ").unwrap_or(text);
+    if let Some((_, end)) = ENDS.iter().find(|(start, _)| said.starts_with(start)) {
+        if let Some(client) = memory.client(line.host, line.pid) {
+            client.end = end;
+        }
+        return true;
+    }
     if let Some(id) = line.id {
         return match text.strip_prefix("client=") {
             Some(rest) => {
@@ -33,18 +48,6 @@ pub fn read(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> bool 
     if let Some(rest) = text.strip_prefix("disconnect from ") {
         session(line, rest, memory, out);
         return true;
-    }
-    for (start, end) in [
-        ("lost connection after ", "disconnected"),
-        ("timeout after ", "timeout"),
-        ("too many errors after ", "protocol_error"),
-    ] {
-        if text.starts_with(start) {
-            if let Some(client) = memory.client(line.host, line.pid) {
-                client.end = end;
-            }
-            return true;
-        }
     }
     if let Some(rest) = protection(text).and_then(|(_, rest)| rest.strip_prefix("established from ")) {
         if let Some((_, established)) = after_origin(rest) {

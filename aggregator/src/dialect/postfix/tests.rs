@@ -143,6 +143,27 @@ fn failed_log_ins_and_broken_sessions() {
 }
 
 #[test]
+fn since_3_10_the_end_of_a_session_and_of_a_message_name_the_queue_id() {
+    check(
+        &[
+            "smtpd|connect from localhost[127.0.0.1]",
+            "smtpd|NOQUEUE: lost connection after RSET from localhost[127.0.0.1]",
+            "smtpd|NOQUEUE: improper command pipelining after EHLO from localhost[127.0.0.1]: x",
+            "smtpd|disconnect from localhost[127.0.0.1] ehlo=1 mail=1 rcpt=0/1 rset=1 commands=3/4",
+            "smtpd|connect from localhost[127.0.0.1]",
+            "smtpd|72DF69980B7: client=localhost[127.0.0.1]",
+            "smtpd|72DF69980B7: timeout after RCPT from localhost[127.0.0.1]",
+            "cleanup|72DF69980B7: removed (canceled)",
+            "smtpd|disconnect from localhost[127.0.0.1] ehlo=1 mail=1 rcpt=1 commands=3",
+        ],
+        &[
+            r#"{"table":"sessions","protocol":"smtp","client_ip":"127.0.0.1","duration_ms":0,"commands":4,"end_reason":"disconnected"}"#,
+            r#"{"table":"sessions","protocol":"smtp","client_ip":"127.0.0.1","duration_ms":0,"commands":3,"end_reason":"timeout"}"#,
+        ],
+    );
+}
+
+#[test]
 fn local_agents_probes_soft_bounces_and_expiry() {
     check(
         &[
