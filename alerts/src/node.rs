@@ -15,6 +15,7 @@ use std::time::Duration;
 use aggregator::emit::Emitter;
 use aggregator::event::Time;
 use aggregator::listen::Bounded;
+use aggregator::mask::Mask;
 use aggregator::metrics::node as metrics;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
@@ -54,6 +55,8 @@ pub struct NodeContext {
     pub watchers: BTreeMap<String, PublicKey>,
     /// How many watchers must agree to a restart: floor(N/2) + 1.
     pub quorum: usize,
+    /// What becomes of the users whom a log in evidence names.
+    pub mask: Mask,
     /// Where samples go.
     pub emitter: Emitter,
     /// Ends it.
@@ -108,6 +111,7 @@ struct Node<S> {
     rules: Rules,
     key: SigningKey,
     data_dir: PathBuf,
+    mask: Mask,
     supervisor: S,
     memory: Mutex<MemoryStore>,
     captures: Semaphore,
@@ -145,6 +149,7 @@ pub async fn serve_on<S: Supervisor>(
         key: SigningKey::read(&config.key_file)?,
         memory: Mutex::new(MemoryStore::open(&context.data_dir.join("node.sqlite"))?),
         data_dir: context.data_dir.clone(),
+        mask: context.mask,
         supervisor,
         captures: Semaphore::new(MAX_CAPTURES),
     });
@@ -232,6 +237,7 @@ impl<S: Supervisor> Node<S> {
             pid: unit.pid,
             restarts: unit.restarts,
             log: unit.log,
+            mask: self.mask.clone(),
             data_dir: self.data_dir.clone(),
         }
     }

@@ -35,6 +35,7 @@ pub async fn run(place: &Place) -> anyhow::Result<ExitCode> {
         data_dir: config.path("node"),
         quorum: watchers.len() / 2 + 1,
         watchers,
+        mask: roles::mask(&config, config.site.mask)?,
         emitter,
         shutdown: stop,
     };

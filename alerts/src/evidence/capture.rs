@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use aggregator::event::Time;
+use aggregator::mask::Mask;
 
 use super::redact::redact;
 use super::{Evidence, Facts};
@@ -39,6 +40,8 @@ pub struct Subject {
     pub restarts: u32,
     /// The end of its log is kept.
     pub log: Option<PathBuf>,
+    /// What becomes of the users whom the log names.
+    pub mask: Mask,
     /// The disk of this folder is looked at.
     pub data_dir: PathBuf,
 }
@@ -58,7 +61,7 @@ pub fn capture(subject: &Subject, now: Time) -> Evidence {
     sections.push(("disk", disk_text.clone()));
     sections.push(("pressure", pressure()));
     if let Some(log) = &subject.log {
-        sections.push(("log", log_tail(log)));
+        sections.push(("log", log_tail(log, &subject.mask)));
     }
     sections.retain(|(_, content)| !content.is_empty());
     let facts = Facts {
@@ -240,7 +243,7 @@ fn pressure() -> String {
     ["cpu", "memory", "io"].into_iter().filter_map(read).collect::<Vec<_>>().join("\n")
 }
 
-fn log_tail(path: &Path) -> String {
+fn log_tail(path: &Path, mask: &Mask) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = fs::File::open(path)?;
         let size = file.metadata()?.len();
@@ -253,7 +256,7 @@ fn log_tail(path: &Path) -> String {
         let lines: Vec<&str> = whole.lines().collect();
         Ok(lines[lines.len().saturating_sub(LOG_LINES)..]
             .iter()
-            .map(|line| redact(line))
+            .map(|line| if mask.is_off() { redact(line) } else { redact(&mask.text(line, &[], &[])) })
             .collect::<Vec<_>>()
             .join("\n"))
     };
@@ -302,6 +305,8 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
 mod tests {
     use std::process::{Child, Command};
 
+    use aggregator::mask::Masking;
+
     use super::*;
 
     struct Sleeper(Child);
@@ -317,6 +322,7 @@ mod tests {
                 pid: Some(self.0.id()),
                 restarts: 0,
                 log: None,
+                mask: Mask::default(),
                 data_dir: folder.to_owned(),
             }
         }
@@ -377,11 +383,14 @@ mod tests {
         let path = folder.path().join("mail-imap.log");
         let lines: Vec<String> = (0..300).map(|n| format!("{n} login of ada@varde.test password=x{n}")).collect();
         fs::write(&path, lines.join("\n")).unwrap();
-        let kept = log_tail(&path);
+        let kept = log_tail(&path, &Mask::default());
         assert_eq!(kept.lines().count(), LOG_LINES);
         assert_eq!(kept.lines().next().unwrap(), "100 login of a***@varde.test password=[redacted]");
+        fs::write(&path, "imap-login: user=<ada>, to=<ada@varde.test>").unwrap();
+        let dropped = log_tail(&path, &Mask::new(Masking::Drop, ""));
+        assert!(!dropped.contains("ada") && dropped.contains("@varde.test"), "{dropped}");
         fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
-        assert_eq!(log_tail(&path), "", "a line longer than what is looked at is left out, not cut");
+        assert_eq!(log_tail(&path, &Mask::default()), "", "a line longer than what is looked at is left out, not cut");
     }
 
     #[test]

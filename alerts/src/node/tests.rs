@@ -3,6 +3,7 @@
 use std::sync::Mutex as StdMutex;
 
 use aggregator::event::{Event, Time};
+use aggregator::mask::Mask;
 use futures_util::future::BoxFuture;
 
 use super::*;
@@ -71,6 +72,7 @@ impl World {
             data_dir: self.folder.path().to_owned(),
             watchers: self.watchers.iter().map(|(name, key)| ((*name).to_owned(), key.public())).collect(),
             quorum: 2,
+            mask: Mask::default(),
             emitter,
             shutdown: shutdown.clone(),
         };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use aggregator::emit::Emitter;
 use aggregator::event::Event;
+use aggregator::mask::Mask;
 use aws_lc_rs::hmac;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -194,6 +195,7 @@ impl World {
             data_dir: folder.path().to_owned(),
             watchers: public,
             quorum: 2,
+            mask: Mask::default(),
             emitter: Emitter::channel().0,
             shutdown: node_shutdown.clone(),
         };
