@@ -72,28 +72,17 @@ pub struct Step {
     pub delay_d_ms: u64,
 }
 
-/// The columns of a [`Step`], of the rows of `message_trace AS m`.
-macro_rules! steps_where {
-    ($condition:literal) => {
-        concat!(
-            "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC') AS ts, node, kind, mta, queue_id, \
-            next_queue_id, message_id, trace_id, \
-            concat(sender_user, if(sender_domain = '', '', '@'), sender_domain) AS sender, \
-            concat(rcpt_user, if(rcpt_user = '' OR rcpt_domain = '', '', '@'), rcpt_domain) AS recipient, peer_host, \
-            if(peer_ip = toIPv6('::'), NULL, toString(peer_ip)) AS peer_ip, outcome, smtp_code, enhanced_code, class, \
-            response, attempt, delay_total_ms, delay_a_ms, delay_b_ms, delay_c_ms, delay_d_ms \
-            FROM message_trace AS m WHERE toDate(m.ts) IN {days:Array(Date)} AND ",
-            $condition
-        )
-    };
-}
-
-const STEPS: &str = steps_where!("m.ts BETWEEN {from:DateTime64(6, 'UTC')} AND {to:DateTime64(6, 'UTC')} AND (");
+/// The columns of a [`Step`], of some days; a condition follows.
+const STEPS: &str = "SELECT formatDateTime(m.ts, '%Y-%m-%dT%H:%i:%S.%fZ', 'UTC') AS ts, node, kind, mta, queue_id, \
+    next_queue_id, message_id, trace_id, concat(sender_user, if(sender_domain = '', '', '@'), sender_domain) AS sender, \
+    concat(rcpt_user, if(rcpt_user = '' OR rcpt_domain = '', '', '@'), rcpt_domain) AS recipient, peer_host, \
+    if(peer_ip = toIPv6('::'), NULL, toString(peer_ip)) AS peer_ip, outcome, smtp_code, enhanced_code, class, response, \
+    attempt, delay_total_ms, delay_a_ms, delay_b_ms, delay_c_ms, delay_d_ms \
+    FROM message_trace AS m WHERE toDate(m.ts) IN {days:Array(Date)} AND ";
+const OF_IDS: &str = "m.ts BETWEEN {from:DateTime64(6, 'UTC')} AND {to:DateTime64(6, 'UTC')} AND (";
 const IN_ORDER: &str = ") ORDER BY m.ts, kind DESC, queue_id LIMIT {rows:UInt32}";
-const OF_TRACES: &str = steps_where!(
-    "trace_id IN {trace_ids:Array(String)} \
-    ORDER BY trace_id, m.ts, kind DESC, queue_id LIMIT {most:UInt32} BY trace_id"
-);
+const OF_TRACES: &str = "trace_id IN {trace_ids:Array(String)} \
+    ORDER BY trace_id, m.ts, kind DESC, queue_id LIMIT {most:UInt32} BY trace_id";
 
 /// The days on which any of these names was met. `bounces` are few, and kept for longer than days are known. The key of
 /// `id_days` is used for a set of values or a subquery, not for an array that a function makes.
@@ -202,7 +191,7 @@ async fn ask(client: &Client, ids: &Ids, window: (Time, Time)) -> Result<Vec<Ste
     if days.is_empty() {
         return Ok(Vec::new());
     }
-    let sql = [STEPS, &ids.condition(), IN_ORDER].concat();
+    let sql = [STEPS, OF_IDS, &ids.condition(), IN_ORDER].concat();
     let [queue, message, trace, days] = [&ids.queue, &ids.message, &ids.trace, &days].map(array);
     let [from, to] = [window.0, window.1].map(|at| at.to_utc().format("%Y-%m-%d %H:%M:%S%.6f").to_string());
     let rows = ROWS.to_string();
@@ -261,7 +250,7 @@ pub async fn of_traces(
     }
     let ([traces, days], most) = ([traces, &days].map(array), STEPS_OF_TRACE.to_string());
     let params = [("trace_ids", traces.as_str()), ("days", &days), ("most", &most)];
-    for step in client.rows::<Step>(OF_TRACES, &params).await? {
+    for step in client.rows::<Step>(&[STEPS, OF_TRACES].concat(), &params).await? {
         found.entry(step.trace_id.clone()).or_default().push(step);
     }
     Ok(found)
