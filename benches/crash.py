@@ -24,6 +24,10 @@ options = options.parse_args()
 IMPORT_LINES = 60_000
 TABLES = ("receptions", "deliveries", "sessions", "auth_events")
 ROLLUPS = (("deliveries", "deliveries_1h", "attempts"), ("receptions", "receptions_1h", "receptions"))
+IDS = " UNION ALL ".join(f"""
+    SELECT toDate(ts, 'UTC') AS day, toUInt32(cityHash64(arrayJoin(arrayFilter(name -> notEmpty(name), [{names},
+        if(empty(message_id), '', lower(hex(substring(SHA256(message_id), 1, 8))))])))) AS id FROM {raw}
+""" for raw, names in (("receptions", "queue_id, trace_given"), ("deliveries", "queue_id, next_queue_id, trace_given")))
 CONFIG = """
 [[node.log]]
 path = "{}"
@@ -121,6 +125,10 @@ def judge(suite, log, written, imported, killed):
         found = int(suite.sql(f"SELECT sum({column}) FROM {rollup}"))
         rows.append((rollup, f"{want:,}", f"{found:,}", f"{max(0, want - found):,}", f"{max(0, found - want):,}"))
         failed |= found != want
+    want = int(suite.sql(f"SELECT uniqExact(id, day) FROM ({IDS})"))
+    found = int(suite.sql("SELECT uniqExact(id, day) FROM id_days"))
+    rows.append(("id_days", f"{want:,}", f"{found:,}", f"{max(0, want - found):,}", f"{max(0, found - want):,}"))
+    failed |= found != want
     print()
     table(("table", "expected", "found", "lost", "doubled"), *rows)
     if failed:

@@ -188,4 +188,7 @@ fn kill_9_at_random_instants_of_node_aggregator_and_engine_loses_no_line_and_dou
     let sums = "select (select sum(attempts) from deliveries_1h), (select sum(receptions) from receptions_1h), \
         (select uniqExact(queue_id) from deliveries where attempt = 1)";
     assert_eq!(trio.sql(sums), format!("{messages}\t{messages}\t{messages}"));
+    let found = "select count() > 0, countIf((toUInt32(cityHash64(queue_id)), toDate(ts)) not in (select id, day from id_days)) \
+        from (select queue_id, ts from deliveries union all select queue_id, ts from receptions where queue_id != '')";
+    assert_eq!(trio.sql(found), "1\t0", "every queue id leads to its day");
 }

@@ -47,6 +47,9 @@ pub trait Dialect: Send {
     /// Reads one line, without its line end, and appends the events that it makes.
     fn read(&mut self, line: &str, clock: &Clock, out: &mut Vec<Event>) -> Reading;
 
+    /// What comes next follows a part of the log that was not read: what it goes on with may have been told already.
+    fn begins_within(&mut self) {}
+
     /// Takes back rows that nobody wants any more, if it fills them again.
     fn take_back(&mut self, _rows: &mut Vec<Event>) {}
 }
@@ -136,6 +139,18 @@ impl Reader {
     /// follows a growing file says so from time to time.
     pub fn set_reference(&mut self, reference: Time) {
         self.clock.set_reference(reference);
+    }
+
+    /// The same for a source that has no begin: what comes first may go on with something that was told already.
+    #[must_use]
+    pub fn of_a_stream(mut self) -> Self {
+        self.begins_within();
+        self
+    }
+
+    /// What comes next follows a part of the source that was read in another life, and not in this one.
+    pub fn begins_within(&mut self) {
+        self.dialect.begins_within();
     }
 
     /// The time that a line begins with, whether the dialect knows the line or not.

@@ -39,6 +39,10 @@ impl Dialect for Mixed {
         Reading::Unrecognised
     }
 
+    fn begins_within(&mut self) {
+        self.parts.iter_mut().for_each(|part| part.dialect.begins_within());
+    }
+
     fn take_back(&mut self, rows: &mut Vec<Event>) {
         self.parts.iter_mut().for_each(|part| part.dialect.take_back(rows));
     }

@@ -119,6 +119,10 @@ impl Dialect for Postfix {
         }
     }
 
+    fn begins_within(&mut self) {
+        self.memory.begins_within = true;
+    }
+
     fn take_back(&mut self, rows: &mut Vec<Event>) {
         for row in rows.drain(..) {
             match row {
@@ -273,12 +277,14 @@ fn queue_manager(line: &Line<'_>, memory: &mut Memory, out: &mut Vec<Event>) -> 
             recipients = cut(value, b' ').map_or(value, |(count, _)| count).parse().ok();
         }
     }
+    // A retry of a message whose arrival was told before the part that was not read.
+    let may_be_told = memory.begins_within && memory.tells_arrivals;
     let mut row = memory.receptions.take();
     let Some(message) = memory.message(line.host, id) else { return true };
     message.sender(sender);
     message.size_bytes = size;
     message.rcpt_count = recipients;
-    if std::mem::replace(&mut message.taken, true) {
+    if std::mem::replace(&mut message.taken, true) || may_be_told && !message.from_the_start {
         memory.receptions.put(row);
         return true;
     }

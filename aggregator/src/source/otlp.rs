@@ -251,7 +251,7 @@ impl Readers {
             let oldest = self.readers.iter().min_by_key(|(_, (_, used))| *used).map(|(log, _)| log.clone());
             oldest.and_then(|oldest| self.readers.remove(&oldest));
         }
-        let new = || (Reader::new(entry, Clock::new(zone, time)), 0);
+        let new = || (Reader::new(entry, Clock::new(zone, time)).of_a_stream(), 0);
         let (reader, used) = self.readers.entry(log).or_insert_with(new);
         *used = self.exports;
         reader.set_reference(time);

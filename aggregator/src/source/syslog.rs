@@ -162,7 +162,7 @@ impl Desk {
         let entry = dialect::find(&config.dialect).unwrap_or(&dialect::DIALECTS[0]);
         let scheme = config.listen.split("://").next().unwrap_or_default();
         Self {
-            reader: Reader::new(entry, Clock::new(config.time_zone, Time::default())),
+            reader: Reader::new(entry, Clock::new(config.time_zone, Time::default())).of_a_stream(),
             scheme: ["syslog:", scheme, "://"].concat(),
             raw: config.raw,
             senders: HashMap::new(),

@@ -55,6 +55,10 @@ impl Tap {
             if read < origin.offset {
                 shorter.get_or_insert((input, origin, read));
             } else if origin.ends_as(&before) {
+                // A log that is followed has others before it, which rotation has moved away.
+                if live || begin > 0 {
+                    reader.begins_within();
+                }
                 warm_up(reader, &before, begin == 0);
                 return Self::at(input, Lines::new(origin.offset, &before), origin.id, name, true).map(Some);
             } else if salt.is_empty() {

@@ -38,6 +38,10 @@ pub struct Memory {
     left_messages: Vec<Box<Message>>,
     left_clients: Vec<Client>,
     suites: Vec<Arc<Tls>>,
+    /// Whether a part of the log before these lines was not read.
+    pub begins_within: bool,
+    /// Whether this log tells how messages arrive: one that was filtered may have the queue manager's lines alone.
+    pub tells_arrivals: bool,
     /// Rows that were written.
     pub deliveries: Spare<Delivery>,
     /// Rows that were written.
@@ -145,6 +149,7 @@ impl Memory {
 
     /// A message that is beginning: a queue id may come again when its message is gone.
     pub fn arrival(&mut self, host: &str, id: &str) -> Option<&mut Message> {
+        self.tells_arrivals = true;
         let message = self.message(host, id)?;
         message.reset();
         message.from_the_start = true;

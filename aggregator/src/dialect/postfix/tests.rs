@@ -1,6 +1,9 @@
 //! Real lines of Postfix, and exactly what they say.
 
+use crate::dialect::Reader;
+use crate::dialect::clock::Clock;
 use crate::dialect::tests::events_of;
+use crate::event::Event;
 
 /// Runs lines `program|text` of process 7 and compares the events, without the head that all share.
 fn check(lines: &[&str], expected: &[&str]) {
@@ -140,6 +143,33 @@ fn failed_log_ins_and_broken_sessions() {
             r#"{"table":"sessions","protocol":"smtp","client_ip":"192.0.2.2"}"#,
         ],
     );
+}
+
+/// After a restart a log is read on behind its last megabyte, and an hour later a message is tried again.
+#[test]
+fn a_retry_behind_a_part_that_was_not_read_is_no_arrival() {
+    let arrival = [
+        "smtpd[7]: 4AAAAA1111: client=localhost[127.0.0.1]",
+        "cleanup[7]: 4AAAAA1111: message-id=<1@x>",
+        "qmgr[7]: 4AAAAA1111: from=<a@b.example>, size=1, nrcpt=1 (queue active)",
+    ];
+    let retry = "qmgr[7]: 4BBBBB2222: from=<a@b.example>, size=1, nrcpt=1 (queue active)";
+    let arrivals = |lines: &[&str], begins_within: bool| {
+        let clock = Clock::new(chrono_tz::Tz::UTC, "2026-11-22T12:00:00Z".parse().unwrap());
+        let mut reader = Reader::new(&super::ENTRY, clock);
+        if begins_within {
+            reader.begins_within();
+        }
+        let mut out = Vec::new();
+        for line in lines {
+            reader.line(["Nov 22 10:16:48 mx postfix/", line].concat().as_bytes(), &mut out);
+        }
+        out.iter().filter(|event| matches!(event, Event::Reception(_))).count()
+    };
+    let all = [arrival.as_slice(), &[retry, retry]].concat();
+    assert_eq!((arrivals(&all, false), arrivals(&all, true)), (2, 1));
+    // A log with the queue manager's lines alone has no better witness.
+    assert_eq!(arrivals(&[retry, retry], true), 1);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Journal {
         let entry = dialect::find(&config.dialect)?;
         let name = journal.name();
         Some(Self {
-            reader: Reader::new(entry, Clock::new(config.time_zone, now)),
+            reader: Reader::new(entry, Clock::new(config.time_zone, now)).of_a_stream(),
             source: Source { name: name.clone(), raw: config.raw, last: now },
             cursor: origins.cursor(&name).map(str::to_owned),
             config: journal,
