@@ -141,16 +141,16 @@ impl Reader {
         self.clock.set_reference(reference);
     }
 
+    /// What comes next follows a part of the source that was read in another life, and not in this one.
+    pub fn begins_within(&mut self) {
+        self.dialect.begins_within();
+    }
+
     /// The same for a source that has no begin: what comes first may go on with something that was told already.
     #[must_use]
     pub fn of_a_stream(mut self) -> Self {
         self.begins_within();
         self
-    }
-
-    /// What comes next follows a part of the source that was read in another life, and not in this one.
-    pub fn begins_within(&mut self) {
-        self.dialect.begins_within();
     }
 
     /// The time that a line begins with, whether the dialect knows the line or not.

@@ -138,7 +138,10 @@ fn class(action: &str, module: &str, symbols: &Scores) -> &'static str {
 /// `forced: reject "Gtube pattern"; score=nan (set by gtube)`.
 fn forced(text: &str) -> (&str, &str) {
     let Some((_, after)) = text.split_once("forced: ") else { return ("", "") };
-    let message = after.split_once('"').and_then(|(_, message)| message.split_once("\"; score="));
+    // The message may hold quotes.
+    let message = after
+        .split_once('"')
+        .and_then(|(_, message)| message.split_once("\"; score=").or_else(|| message.split_once('"')));
     let module = after.rsplit_once("(set by ").and_then(|(_, module)| module.split_once(')'));
     (message.map_or("", |(message, _)| message), module.map_or("", |(module, _)| module))
 }

@@ -12,10 +12,10 @@ const LOCAL: &str = "varde";
 pub const READS: &str = "varde_all";
 /// For how long a replicated table knows a token: the longest outage of a shipper.
 const WINDOW: &str = "replicated_deduplication_window = 100000, replicated_deduplication_window_seconds = 604800";
-/// How a statement begins that changes a table's indices, which a Distributed table has none of.
-const INDICES: &str = "ALTER TABLE ";
 /// The same of a table that is not replicated, as the files say it.
 const LOCAL_WINDOW: &str = "non_replicated_deduplication_window = 100000";
+/// How a statement begins that changes a table's indices, which a Distributed table has none of.
+const INDICES: &str = "ALTER TABLE ";
 
 /// The name of a cluster, as `remote_servers` has it, or a macro.
 #[derive(Debug, Clone, PartialEq, Eq)]

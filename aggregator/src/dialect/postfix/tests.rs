@@ -145,7 +145,7 @@ fn failed_log_ins_and_broken_sessions() {
     );
 }
 
-/// After a restart a log is read on behind its last megabyte, and an hour later a message is tried again.
+/// After a restart a log is read on behind the part that is read again, and an hour later a message is tried again.
 #[test]
 fn a_retry_behind_a_part_that_was_not_read_is_no_arrival() {
     let arrival = [
